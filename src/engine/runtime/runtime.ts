@@ -1,0 +1,85 @@
+/** A bind mount or tmpfs of a container; `source` is a host path, absent for tmpfs. */
+export interface RuntimeMount {
+  destination: string;
+  source?: string;
+  readOnly: boolean;
+}
+
+/** The root of a container as the images room lays it out: a small directory plus mounts over it. */
+export interface RootFilesystem {
+  /** Host directory used as the (read-only, overlaid) root. */
+  path: string;
+  mounts: RuntimeMount[];
+}
+
+/** Where a sandbox's traffic comes in. */
+export interface NetworkAttachment {
+  /** Path of the network namespace, absent where the runtime shares the host's stack. */
+  namespacePath?: string;
+  /** IPv4 address on which the router reaches the sandbox. */
+  address: string;
+}
+
+/** All that a runtime needs to run one container. Durable: the same value is given again to restore it. */
+export interface ContainerSpec {
+  /** Fixed-length id (see containerId); runsc resolves unique prefixes, so lengths must be equal. */
+  id: string;
+  hostname: string;
+  root: RootFilesystem;
+  /** argv; never empty. */
+  command: string[];
+  env: Record<string, string>;
+  workingDirectory: string;
+  user: { uid: number; gid: number };
+  network: NetworkAttachment;
+  /** stdout and stderr go here, append only. */
+  logPath: string;
+}
+
+/** What a runtime knows of a container. `exited` keeps its code until the container is deleted. */
+export type ContainerState = { state: 'running' } | { state: 'exited'; exitCode: number } | { state: 'missing' };
+
+/** Output of a command run inside a container. */
+export interface ExecResult {
+  exitCode: number;
+  stdout: Buffer;
+  stderr: Buffer;
+}
+
+/**
+ * Runs containers. Implemented by `gvisor` and `process`. Every call is bounded in time; failures throw {@link RuntimeError}
+ * with the tool's stderr in the message.
+ */
+export interface ContainerRuntime {
+  readonly name: 'gvisor' | 'process';
+  /** Version and platform for people: `runsc release-… (systrap)`. */
+  readonly description: string;
+  /** Starts a container; resolves once its process was started (not: ready). */
+  run(spec: ContainerSpec): Promise<void>;
+  /**
+   * Stops the container into `directory` (created by the call). The directory appears complete and durable (temporary name, fsync,
+   * rename) or not at all; when the call throws, the container runs on.
+   */
+  checkpoint(id: string, directory: string): Promise<{ sizeBytes: number }>;
+  /** Starts a container from a checkpoint's directory. Throws RuntimeError `snapshot_corrupt` when it can't be restored. */
+  restore(spec: ContainerSpec, directory: string): Promise<void>;
+  state(id: string): Promise<ContainerState>;
+  /** Resolves with the exit code when the container's main process ends (also for containers started by an earlier engine process). */
+  wait(id: string, signal: AbortSignal): Promise<number>;
+  /** SIGTERM, then SIGKILL after the grace period; resolves when it is gone with all its resources. Unknown ids are no error. */
+  stop(id: string, gracePeriodMs: number): Promise<void>;
+  exec(id: string, command: string[], options?: { timeoutMs?: number; stdin?: Buffer }): Promise<ExecResult>;
+  /** Ids of every container this runtime holds state for, running or not: what a restarted engine re-attaches or cleans up. */
+  list(): Promise<string[]>;
+}
+
+/** A failed runtime call. Codes: `runtime_unavailable`, `start_failed`, `checkpoint_failed`, `snapshot_corrupt`, `timeout`, `not_running`. */
+export class RuntimeError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'RuntimeError';
+    this.code = code;
+  }
+}

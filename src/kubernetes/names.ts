@@ -1,0 +1,35 @@
+/** Labels, annotations and condition types: upstream's (contract section 1.6) and ours. */
+
+/** Label on Pods, Services and PVCs of a Sandbox: {@link nameHash} of the Sandbox's name. */
+export const NAME_HASH_LABEL = 'agents.x-k8s.io/sandbox-name-hash';
+/** Label on a Sandbox and its Pod while a warm pool owns it. */
+export const WARM_POOL_LABEL = 'agents.x-k8s.io/warm-pool-sandbox';
+/** Annotation on a Sandbox that names its Pod when the Pod's name differs. */
+export const POD_NAME_ANNOTATION = 'agents.x-k8s.io/pod-name';
+
+/** Annotation on a Sandbox: the port that its URL reaches when the URL names none. */
+export const PORT_ANNOTATION = 'sandbox-router/port';
+/** Annotation on a Sandbox: `never` keeps requests from waking it. */
+export const WAKE_ANNOTATION = 'sandbox-router/wake';
+/** Annotation on a Sandbox: pause after this time without activity (`10m`; `never`). */
+export const IDLE_TIMEOUT_ANNOTATION = 'sandbox-router/idle-timeout';
+/** Label on a Pod: its egress class. */
+export const EGRESS_LABEL = 'sandbox-router/egress';
+
+/** Annotation on a Sandbox: id of the snapshot that its next start restores. Written by the Sandbox controller. */
+export const SNAPSHOT_ANNOTATION = 'sandbox-router/snapshot';
+/** Annotation on a Sandbox: `allow` lets it start cold when its snapshot can't be restored; anything else keeps it stopped. */
+export const COLD_START_ANNOTATION = 'sandbox-router/cold-start';
+/** Annotation on a Pod: a checkpoint is asked for, under this snapshot id. Answered by {@link CHECKPOINTED_CONDITION}. */
+export const CHECKPOINT_ANNOTATION = 'sandbox-router/checkpoint';
+/** Annotation on a Pod: start by restoring this snapshot. */
+export const RESTORE_ANNOTATION = 'sandbox-router/restore-from';
+/** Pod condition: True once the snapshot asked for is durable and the processes are stopped; False (with the cause) if it failed and the Pod runs on. */
+export const CHECKPOINTED_CONDITION = 'sandbox-router/Checkpointed';
+
+/** FNV-1a 32 of a name as 8 lowercase hex digits (contract section 2.1). */
+export function nameHash(name: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}

@@ -1,0 +1,203 @@
+/** The parts of Kubernetes objects that the router and the engine read or write; anything else passes through untouched. */
+
+/** Standard object metadata. Times are RFC 3339 strings. */
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  generateName?: string;
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  deletionGracePeriodSeconds?: number;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  ownerReferences?: OwnerReference[];
+  finalizers?: string[];
+  managedFields?: unknown[];
+}
+
+/** A reference from a dependent object to its owner; at most one has `controller: true`. */
+export interface OwnerReference {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  uid: string;
+  controller?: boolean;
+  blockOwnerDeletion?: boolean;
+}
+
+/** Any API object. */
+export interface KubernetesObject {
+  apiVersion: string;
+  kind: string;
+  metadata: ObjectMeta;
+}
+
+/** metav1.Condition. `lastTransitionTime` moves only when `status` flips. */
+export interface Condition {
+  type: string;
+  status: 'True' | 'False' | 'Unknown';
+  reason?: string;
+  message?: string;
+  observedGeneration?: number;
+  lastTransitionTime?: string;
+}
+
+/** Labels and annotations that a Sandbox hands to its Pod, and the Pod's spec (contract section 1.1). */
+export interface PodTemplate {
+  metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: PodSpec;
+}
+
+/** agents.x-k8s.io/v1beta1 Sandbox (contract section 1.1). */
+export interface Sandbox extends KubernetesObject {
+  spec: {
+    podTemplate: PodTemplate;
+    volumeClaimTemplates?: VolumeClaimTemplate[];
+    service?: boolean;
+    shutdownTime?: string;
+    shutdownPolicy?: 'Delete' | 'Retain';
+    operatingMode?: 'Running' | 'Suspended';
+  };
+  status?: {
+    serviceFQDN?: string;
+    service?: string;
+    conditions?: Condition[];
+    selector?: string;
+    podIPs?: string[];
+    nodeName?: string;
+  };
+}
+
+/** A claim for storage, stamped out once per Sandbox. */
+export interface VolumeClaimTemplate {
+  metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: Record<string, unknown>;
+}
+
+/** A declared container port. */
+export interface ContainerPort {
+  name?: string;
+  containerPort: number;
+  protocol?: 'TCP' | 'UDP' | 'SCTP';
+}
+
+/** An environment variable: a literal or a reference. */
+export interface EnvVar {
+  name: string;
+  value?: string;
+  valueFrom?: {
+    fieldRef?: { fieldPath: string };
+    secretKeyRef?: { name: string; key: string; optional?: boolean };
+    configMapKeyRef?: { name: string; key: string; optional?: boolean };
+  };
+}
+
+/** A probe; exactly one of the actions is set. Times in seconds as Kubernetes has them. */
+export interface Probe {
+  httpGet?: { path?: string; port: number | string; scheme?: string; httpHeaders?: { name: string; value: string }[] };
+  tcpSocket?: { port: number | string };
+  exec?: { command: string[] };
+  initialDelaySeconds?: number;
+  periodSeconds?: number;
+  timeoutSeconds?: number;
+  failureThreshold?: number;
+  successThreshold?: number;
+}
+
+/** A container of a Pod. */
+export interface Container {
+  name: string;
+  image: string;
+  imagePullPolicy?: string;
+  command?: string[];
+  args?: string[];
+  workingDir?: string;
+  env?: EnvVar[];
+  envFrom?: {
+    prefix?: string;
+    secretRef?: { name: string; optional?: boolean };
+    configMapRef?: { name: string; optional?: boolean };
+  }[];
+  ports?: ContainerPort[];
+  readinessProbe?: Probe;
+  livenessProbe?: Probe;
+  startupProbe?: Probe;
+  restartPolicy?: string;
+  resources?: { limits?: Record<string, string>; requests?: Record<string, string> };
+  securityContext?: Record<string, unknown>;
+  volumeMounts?: { name: string; mountPath: string; subPath?: string; readOnly?: boolean }[];
+}
+
+/** A Pod's spec. */
+export interface PodSpec {
+  containers: Container[];
+  initContainers?: Container[];
+  restartPolicy?: 'Always' | 'OnFailure' | 'Never';
+  runtimeClassName?: string;
+  nodeName?: string;
+  hostname?: string;
+  hostNetwork?: boolean;
+  terminationGracePeriodSeconds?: number;
+  automountServiceAccountToken?: boolean;
+  dnsPolicy?: string;
+  dnsConfig?: { nameservers?: string[] };
+  volumes?: ({ name: string } & Record<string, unknown>)[];
+  securityContext?: Record<string, unknown>;
+  imagePullSecrets?: { name: string }[];
+}
+
+/** What the kubelet says of one container. */
+export interface ContainerStatus {
+  name: string;
+  ready: boolean;
+  restartCount: number;
+  image: string;
+  imageID: string;
+  containerID?: string;
+  started?: boolean;
+  state?: {
+    waiting?: { reason?: string; message?: string };
+    running?: { startedAt?: string };
+    terminated?: { exitCode: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
+  };
+  lastState?: ContainerStatus['state'];
+}
+
+/** v1 Pod. */
+export interface Pod extends KubernetesObject {
+  spec: PodSpec;
+  status?: {
+    phase?: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown';
+    conditions?: Condition[];
+    podIP?: string;
+    podIPs?: { ip: string }[];
+    hostIP?: string;
+    startTime?: string;
+    reason?: string;
+    message?: string;
+    containerStatuses?: ContainerStatus[];
+    initContainerStatuses?: ContainerStatus[];
+  };
+}
+
+/** v1 Status: the body of every API error (and of a successful delete). */
+export interface Status {
+  apiVersion: 'v1';
+  kind: 'Status';
+  metadata: Record<string, never>;
+  status: 'Success' | 'Failure';
+  message?: string;
+  reason?: string;
+  code: number;
+  details?: {
+    name?: string;
+    group?: string;
+    kind?: string;
+    uid?: string;
+    causes?: { reason?: string; message?: string; field?: string }[];
+    retryAfterSeconds?: number;
+  };
+}
