@@ -34,17 +34,25 @@ export function requiredNode() {
   );
 }
 
+/** @param {string} lockPath */
 function isInstalled(lockPath) {
   const installedPath = join(projectRoot, 'node_modules', '.package-lock.json');
   if (!existsSync(installedPath)) return false;
   const wanted = JSON.parse(readFileSync(lockPath, 'utf8')).packages;
   const installed = JSON.parse(readFileSync(installedPath, 'utf8')).packages;
-  return Object.entries(wanted).every(
-    ([path, entry]) => path === '' || entry.optional || entry.peer || installed[path]?.version === entry.version,
-  );
+  return Object.entries(
+    /** @type {Record<string, {version?: string, optional?: boolean, peer?: boolean}>} */ (wanted),
+  ).every(([path, entry]) => path === '' || entry.optional || entry.peer || installed[path]?.version === entry.version);
 }
 
-async function withProgress(title, task) {
+/**
+ * Runs a long task under one progress line on standard error: a running clock on a terminal, a line every 15 s elsewhere.
+ * @template T
+ * @param {string} title
+ * @param {() => Promise<T>} task
+ * @returns {Promise<T>}
+ */
+export async function withProgress(title, task) {
   const startedAt = Date.now();
   const seconds = () => `${Math.round((Date.now() - startedAt) / 1000)} s`;
   const interactive = process.stderr.isTTY;
@@ -53,8 +61,9 @@ async function withProgress(title, task) {
     ? setInterval(() => process.stderr.write(`\r${title} … ${seconds()}`), 1000)
     : setInterval(() => process.stderr.write(`${title} … ${seconds()}\n`), 15_000);
   try {
-    await task();
+    const result = await task();
     process.stderr.write(`${interactive ? '\r' : ''}${title}: done in ${seconds()}\n`);
+    return result;
   } catch (error) {
     process.stderr.write(`${interactive ? '\r' : ''}${title}: failed after ${seconds()}\n`);
     throw error;
@@ -63,6 +72,12 @@ async function withProgress(title, task) {
   }
 }
 
+/**
+ * @param {string} command
+ * @param {string[]} commandArguments
+ * @param {string} directory
+ * @returns {Promise<void>}
+ */
 function run(command, commandArguments, directory) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, commandArguments, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -5,18 +5,19 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureDependencies, projectRoot, requiredNode } from './bootstrap.mjs';
 
-/** `--script <file>` runs a file of the checkout (tests, benches) the same way as the program itself. */
+/** `--script <file>` runs a file of the checkout (tests, benches) the same way as the program itself. @param {string[]} commandLine */
 function entryPoint(commandLine) {
   if (commandLine[0] === '--script') return [join(projectRoot, commandLine[1] ?? ''), ...commandLine.slice(2)];
   const source = join(projectRoot, 'src', 'cli', 'main.ts');
   return [existsSync(source) ? source : join(projectRoot, 'dist', 'cli', 'main.js'), ...commandLine];
 }
 
+/** @param {string} node @param {string[]} commandLine */
 function handOver(node, commandLine) {
   const child = spawn(node, commandLine, { stdio: 'inherit' });
   // A terminal sends Ctrl-C to the child as well: wait for its own orderly end. Other signals reach only us, so pass them on.
   process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
     console.error(`Could not start ${node}: ${error.message}`);
     process.exitCode = 1;

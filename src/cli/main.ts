@@ -1,0 +1,37 @@
+import { Command } from 'commander';
+import { ConfigError } from '../config/index.ts';
+import { ApiError } from '../kubernetes/index.ts';
+import { engineCommand } from './engine.ts';
+import { listCommand } from './list.ts';
+import { pauseCommand } from './pause.ts';
+import { resumeCommand } from './resume.ts';
+import { serveCommand } from './serve.ts';
+import { upCommand } from './up.ts';
+import { packageDescription, packageVersion } from './version.ts';
+
+const program = new Command('sandbox-router')
+  .description(packageDescription)
+  .version(packageVersion)
+  .showSuggestionAfterError()
+  .showHelpAfterError('(add --help for the options)')
+  .addCommand(upCommand())
+  .addCommand(serveCommand())
+  .addCommand(engineCommand())
+  .addCommand(pauseCommand())
+  .addCommand(resumeCommand())
+  .addCommand(listCommand());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  reportFailure(error);
+  process.exitCode = error instanceof ConfigError ? 2 : 1;
+}
+
+/** Expected failures are one readable line; anything else keeps its stack. */
+function reportFailure(error: unknown): void {
+  const expected =
+    error instanceof ConfigError || error instanceof ApiError || (error instanceof Error && error.name === 'Error');
+  const hasCode = error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+  console.error(expected || hasCode ? `sandbox-router: ${(error as Error).message}` : error);
+}

@@ -1,0 +1,35 @@
+import { Command } from 'commander';
+import { parseDurationMs } from '../config/index.ts';
+import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
+import { addVerbOptions, clientOf, currentCondition, type VerbOptions, waitForSandbox } from './sandbox-verbs.ts';
+
+/** `sandbox-router pause <sandbox>`: snapshot it, stop it, and wait until both are done. */
+export function pauseCommand(): Command {
+  return addVerbOptions(new Command('pause'))
+    .argument('<sandbox>', 'name of the sandbox')
+    .description('snapshot a sandbox and stop it; the next request wakes it')
+    .action(pause);
+}
+
+async function pause(name: string, options: VerbOptions): Promise<void> {
+  const client = await clientOf(options);
+  const key = { namespace: options.namespace, name };
+  const startedAt = performance.now();
+  const patched = await client.patch<Sandbox>(
+    SANDBOXES,
+    key,
+    { spec: { operatingMode: 'Suspended' } },
+    { type: 'merge' },
+  );
+  const generation = patched.metadata.generation ?? 0;
+  const paused = await waitForSandbox(client, key, parseDurationMs(options.timeout), (sandbox) => {
+    const suspended = currentCondition(sandbox, 'Suspended', generation);
+    if (suspended?.reason === 'SnapshotFailed')
+      throw new Error(`${name} could not be snapshot and keeps running: ${suspended.message ?? 'no reason given'}`);
+    if (sandbox.spec.operatingMode !== 'Suspended') throw new Error(`${name} was woken before the pause was complete.`);
+    return suspended?.status === 'True';
+  });
+  const snapshot = paused.metadata.annotations?.['sandbox-router/snapshot'];
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(2);
+  console.log(`${name} paused in ${seconds} s${snapshot === undefined ? '' : ` (snapshot ${snapshot})`}`);
+}

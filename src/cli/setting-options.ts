@@ -1,0 +1,25 @@
+import { type Command, Option } from 'commander';
+import { type ConfiguredCommand, flagOf, loadSettings, type Settings, settings, variableOf } from '../config/index.ts';
+
+/** Adds `--config` and the flags of every setting that the command takes; help texts come from the settings themselves. */
+export function addSettingOptions(command: Command, name: ConfiguredCommand): Command {
+  command.addOption(new Option('--config <path>', 'configuration file (YAML)').env('SANDBOX_ROUTER_CONFIG'));
+  for (const setting of Object.values(settings)) {
+    if (!setting.commands.includes(name)) continue;
+    const flag = 'placeholder' in setting ? `${flagOf(setting)} <${setting.placeholder}>` : flagOf(setting);
+    const value = typeof setting.default === 'function' ? setting.default(name) : setting.default;
+    const shown =
+      value === undefined || value === false || (Array.isArray(value) && value.length === 0)
+        ? ''
+        : `default ${value}, `;
+    command.addOption(new Option(flag, `${setting.description} (${shown}${variableOf(setting)})`));
+  }
+  return command;
+}
+
+/** Settings of a command line: defaults, file, environment, flags. @throws ConfigError */
+export function settingsFrom(options: Record<string, unknown>, name: ConfiguredCommand): Settings {
+  const flags = Object.fromEntries(Object.entries(settings).map(([key, setting]) => [key, options[setting.key]]));
+  const file = options.config as string | undefined;
+  return loadSettings({ command: name, file, environment: process.env, flags });
+}

@@ -1,0 +1,233 @@
+import { parseDurationMs, parseListenAddress } from './values.ts';
+
+/** Commands that take settings. */
+export type ConfiguredCommand = 'up' | 'serve' | 'engine';
+
+/** One setting: the single source of its file key, flag, environment variable, default and help text. */
+export interface Setting<Value = unknown> {
+  /** Key in the configuration file, in camel case; the flag and the variable are derived from it. */
+  key: string;
+  description: string;
+  /** Placeholder in help texts; a setting without one is a switch. */
+  placeholder?: string;
+  /** What holds where nobody sets it; a function where it differs between commands. */
+  default: Value | ((command: ConfiguredCommand) => Value);
+  commands: readonly ConfiguredCommand[];
+  /** Turns the text of a flag or variable, or the value from the file, into the typed value; throws an Error that says what is wanted. */
+  parse: (raw: unknown) => Value;
+}
+
+const all = ['up', 'serve', 'engine'] as const;
+const routers = ['up', 'serve'] as const;
+const engines = ['up', 'engine'] as const;
+
+/** Every setting, in the order of help texts. */
+export const settings = {
+  listen: define({
+    key: 'listen',
+    description: 'address of the proxy',
+    placeholder: 'host:port',
+    default: (command) => (command === 'serve' ? '0.0.0.0:8080' : '127.0.0.1:8080'),
+    commands: routers,
+    parse: listenAddress,
+  }),
+  adminListen: define({
+    key: 'adminListen',
+    description: 'address of /metrics, /healthz and /readyz',
+    placeholder: 'host:port',
+    default: (command) => (command === 'serve' ? '0.0.0.0:9090' : '127.0.0.1:9090'),
+    commands: routers,
+    parse: listenAddress,
+  }),
+  engineListen: define({
+    key: 'engineListen',
+    description: "address of the engine's Kubernetes API (HTTPS)",
+    placeholder: 'host:port',
+    default: '127.0.0.1:6440',
+    commands: engines,
+    parse: listenAddress,
+  }),
+  stateDir: define({
+    key: 'stateDir',
+    description: 'directory of kubeconfig, token and everything the engine keeps',
+    placeholder: 'path',
+    default: '.sandbox-router',
+    commands: engines,
+    parse: text,
+  }),
+  runtime: define<'auto' | 'gvisor' | 'process'>({
+    key: 'runtime',
+    description: 'auto, gvisor or process (process isolates nothing)',
+    placeholder: 'name',
+    default: 'auto',
+    commands: engines,
+    parse: oneOf('auto', 'gvisor', 'process'),
+  }),
+  kubeconfig: define<string | undefined>({
+    key: 'kubeconfig',
+    description: 'cluster to serve; without it: KUBECONFIG, then the in-cluster service account',
+    placeholder: 'path',
+    default: undefined,
+    commands: ['serve'],
+    parse: text,
+  }),
+  namespaces: define<readonly string[]>({
+    key: 'namespaces',
+    description: 'serve only these namespaces (comma separated); all without it',
+    placeholder: 'names',
+    default: [],
+    commands: ['serve'],
+    parse: textList,
+  }),
+  apiKeysFile: define<string | undefined>({
+    key: 'apiKeysFile',
+    description: 'file of hashed API keys, as "sandbox-router token create" writes it; hot reloaded',
+    placeholder: 'path',
+    default: undefined,
+    commands: routers,
+    parse: text,
+  }),
+  insecureNoAuth: define({
+    key: 'insecureNoAuth',
+    description: 'let anybody in; refuses to listen on anything but loopback',
+    default: false,
+    commands: routers,
+    parse: boolean,
+  }),
+  baseDomain: define<string | undefined>({
+    key: 'baseDomain',
+    description: 'domain of the host form <sandbox>--<namespace>--<port>.<domain>',
+    placeholder: 'domain',
+    default: (command) => (command === 'up' ? 'localhost' : undefined),
+    commands: routers,
+    parse: text,
+  }),
+  pathPrefix: define<string | undefined>({
+    key: 'pathPrefix',
+    description: 'turns on <prefix>/<namespace>/<sandbox>/<port>/<rest>',
+    placeholder: '/prefix',
+    default: undefined,
+    commands: routers,
+    parse: text,
+  }),
+  trustedProxies: define<readonly string[]>({
+    key: 'trustedProxies',
+    description: 'addresses or CIDRs whose X-Forwarded-* are believed (comma separated)',
+    placeholder: 'cidrs',
+    default: [],
+    commands: routers,
+    parse: textList,
+  }),
+  holdTimeoutMs: define({
+    key: 'holdTimeout',
+    description: 'longest time that a request is held while its sandbox wakes',
+    placeholder: 'duration',
+    default: 55_000,
+    commands: routers,
+    parse: duration,
+  }),
+  heldPerSandbox: define({
+    key: 'heldPerSandbox',
+    description: 'requests held at once for one sandbox',
+    placeholder: 'count',
+    default: 1000,
+    commands: routers,
+    parse: count,
+  }),
+  heldTotal: define({
+    key: 'heldTotal',
+    description: 'requests held at once in all',
+    placeholder: 'count',
+    default: 10_000,
+    commands: routers,
+    parse: count,
+  }),
+  maxBodyBytes: define({
+    key: 'maxBodyBytes',
+    description: 'largest request body, 0 for no bound',
+    placeholder: 'bytes',
+    default: 0,
+    commands: routers,
+    parse: countOrZero,
+  }),
+  accessLog: define({
+    key: 'accessLog',
+    description: 'one JSON line a request on standard output',
+    default: (command) => command === 'serve',
+    commands: routers,
+    parse: boolean,
+  }),
+  drainTimeoutMs: define({
+    key: 'drainTimeout',
+    description: 'longest wait for open requests at shutdown',
+    placeholder: 'duration',
+    default: (command) => (command === 'serve' ? 30_000 : 2_000),
+    commands: all,
+    parse: duration,
+  }),
+} satisfies Record<string, Setting<never> | Setting<unknown>>;
+
+/** Typed values of all settings. */
+export type Settings = {
+  [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer Value> ? Value : never;
+};
+
+/** `--admin-listen` for `adminListen`. */
+export function flagOf(setting: Pick<Setting, 'key'>): string {
+  return `--${setting.key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `SANDBOX_ROUTER_ADMIN_LISTEN` for `adminListen`. */
+export function variableOf(setting: Pick<Setting, 'key'>): string {
+  return `SANDBOX_ROUTER_${setting.key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+function define<Value>(setting: Setting<Value>): Setting<Value> {
+  return setting;
+}
+
+function listenAddress(raw: unknown): string {
+  parseListenAddress(text(raw));
+  return text(raw);
+}
+
+function text(raw: unknown): string {
+  if (typeof raw !== 'string' || raw === '') throw new Error('must be a text that is not empty');
+  return raw;
+}
+
+function textList(raw: unknown): readonly string[] {
+  const items = Array.isArray(raw) ? raw.map(text) : text(raw).split(',');
+  return items.map((item) => item.trim()).filter((item) => item !== '');
+}
+
+function oneOf<const Value extends string>(...choices: Value[]): (raw: unknown) => Value {
+  return (raw) => {
+    const choice = choices.find((candidate) => candidate === raw);
+    if (choice === undefined) throw new Error(`must be one of ${choices.join(', ')}`);
+    return choice;
+  };
+}
+
+function boolean(raw: unknown): boolean {
+  if (raw === true || raw === 'true' || raw === '1') return true;
+  if (raw === false || raw === 'false' || raw === '0') return false;
+  throw new Error('must be true or false');
+}
+
+function duration(raw: unknown): number {
+  return parseDurationMs(text(raw));
+}
+
+function count(raw: unknown): number {
+  const value = countOrZero(raw);
+  if (value === 0) throw new Error('must be at least 1');
+  return value;
+}
+
+function countOrZero(raw: unknown): number {
+  const value = typeof raw === 'string' && /^\d+$/.test(raw) ? Number(raw) : raw;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw new Error('must be a whole number, 0 or more');
+  return value;
+}
