@@ -1,0 +1,59 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** What sandboxes may leave behind on a machine: one line for each thing, sorted. */
+export interface Footprint {
+  processes: string[];
+  namespaces: string[];
+  links: string[];
+  mounts: string[];
+}
+
+/** Everything of that kind which is there now and mentions one of the state directories or is a network thing. */
+export function footprint(stateDirectory: string): Footprint {
+  return {
+    processes: processesOf(stateDirectory),
+    namespaces: lines('ip', ['netns', 'list']),
+    links: lines('ip', ['-o', 'link', 'show']).map((line) => line.split(': ')[1]?.split('@')[0] ?? line),
+    mounts: readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(stateDirectory))
+      .sort(),
+  };
+}
+
+/** What is in `after` and was not in `before`. */
+export function leaked(before: Footprint, after: Footprint): Footprint {
+  const added = (name: keyof Footprint) => after[name].filter((line) => !before[name].includes(line));
+  return {
+    processes: added('processes'),
+    namespaces: added('namespaces'),
+    links: added('links'),
+    mounts: added('mounts'),
+  };
+}
+
+/** Command lines of live processes that mention the directory, this one and its parents aside. */
+function processesOf(stateDirectory: string): string[] {
+  const found: string[] = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    if (Number(pid) === process.pid || Number(pid) === process.ppid) continue;
+    try {
+      const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+      if (commandLine.includes(stateDirectory) || environment.includes(`${stateDirectory}/`))
+        found.push(`${pid} ${commandLine}`);
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return found.sort();
+}
+
+function lines(command: string, commandLine: string[]): string[] {
+  return execFileSync(command, commandLine, { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .sort();
+}
