@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Clock ticks a second of /proc/<pid>/stat; 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+/** CPU time, user and system, that a process and its threads have used, in microseconds. Children aren't counted. */
+export function cpuTimeUs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return ((Number(fields[11]) + Number(fields[12])) * 1_000_000) / TICKS_PER_SECOND;
+}
+
+/** Resident memory of a process in bytes. */
+export function residentBytes(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+}
+
+/** A process under measurement. */
+export interface Measured {
+  pid: number;
+  /** What it printed on standard output. */
+  output(): string;
+  stop(): Promise<void>;
+}
+
+/** Starts a process and waits until it listens on the port. @throws Error with its output when it ends first */
+export async function startMeasured(
+  command: string,
+  commandLine: string[],
+  port: number,
+  environment: Record<string, string> = {},
+): Promise<Measured> {
+  const child: ChildProcess = spawn(command, commandLine, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const deadline = performance.now() + 60_000;
+  while (!(await accepts(port))) {
+    if (child.exitCode !== null) throw new Error(`${command} ended before it listened on ${port}:\n${output}`);
+    if (performance.now() > deadline) throw new Error(`${command} did not listen on ${port}:\n${output}`);
+    await delay(20);
+  }
+  return {
+    pid: child.pid as number,
+    output: () => output,
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    },
+  };
+}
+
+/** A loopback port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const { createServer } = await import('node:net');
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
+}
