@@ -16,4 +16,6 @@ export interface SandboxNetwork {
   list(): Promise<string[]>;
   /** Keeps the id's address taken (a running sandbox found after a restart). */
   adopt(id: string, address: string): void;
+  /** Removes what all sandboxes share (firewall rules); those of single sandboxes stay. */
+  close(): Promise<void>;
 }

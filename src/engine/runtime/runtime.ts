@@ -52,6 +52,8 @@ export interface ExecResult {
  */
 export interface ContainerRuntime {
   readonly name: 'gvisor' | 'process';
+  /** Whether snapshots outlive the engine and the machine. Where they don't, a cold start takes the place of a restore that fails. */
+  readonly durableSnapshots: boolean;
   /** Version and platform for people: `runsc release-… (systrap)`. */
   readonly description: string;
   /** Starts a container; resolves once its process was started (not: ready). */
@@ -63,6 +65,8 @@ export interface ContainerRuntime {
   checkpoint(id: string, directory: string): Promise<{ sizeBytes: number }>;
   /** Starts a container from a checkpoint's directory. Throws RuntimeError `snapshot_corrupt` when it can't be restored. */
   restore(spec: ContainerSpec, directory: string): Promise<void>;
+  /** Removes a snapshot and whatever it keeps alive. Unknown directories are no error. */
+  discardSnapshot(directory: string): Promise<void>;
   state(id: string): Promise<ContainerState>;
   /** Resolves with the exit code when the container's main process ends (also for containers started by an earlier engine process). */
   wait(id: string, signal: AbortSignal): Promise<number>;

@@ -1,0 +1,233 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runCommand } from '../command.ts';
+import { CONTAINER_ID_LENGTH } from '../container-id.ts';
+import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
+import { writeBundle } from './bundle.ts';
+import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
+import {
+  CHECKPOINT_SCRIPT,
+  discardPartial,
+  estimateSnapshotBytes,
+  isBeingWritten,
+  PARTIAL_SUFFIX,
+  requireSpace,
+  verifySnapshot,
+} from './snapshot.ts';
+
+/** What the gVisor runtime needs. `containersDirectory` holds one directory a container: bundle, runsc's messages, exit code. */
+export interface GvisorOptions {
+  runsc: Runsc;
+  version: string;
+  containersDirectory: string;
+}
+
+/** A container of this process: who waits for its end. */
+interface Attached {
+  exited: Promise<number>;
+  exitCode?: number;
+}
+
+/**
+ * Containers in gVisor. Sentry and gofer live in sessions of their own and outlive the engine, so {@link ContainerRuntime.list} and
+ * {@link ContainerRuntime.state} find them after a restart.
+ */
+export function createGvisorRuntime({ runsc, version, containersDirectory }: GvisorOptions): ContainerRuntime {
+  for (const directory of [containersDirectory, runsc.rootDirectory, runsc.filestoreDirectory])
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const attached = new Map<string, Attached>();
+  let reservedBytes = 0;
+
+  const directoryOf = (id: string) => join(containersDirectory, id);
+  const filestoreOf = (id: string) => join(runsc.filestoreDirectory, id);
+  /** Each container's root files in a directory of their own: measured before a checkpoint, removed with the container. */
+  const forContainer = (id: string): Runsc => ({ ...runsc, filestoreDirectory: filestoreOf(id) });
+
+  function prepare(spec: ContainerSpec): { bundle: string; messages: string; own: Runsc } {
+    rmSync(directoryOf(spec.id), { recursive: true, force: true });
+    mkdirSync(filestoreOf(spec.id), { recursive: true, mode: 0o700 });
+    const bundle = writeBundle(directoryOf(spec.id), spec);
+    return { bundle, messages: join(bundle, 'runsc.json'), own: forContainer(spec.id) };
+  }
+
+  /** `runsc wait` is the only one who learns the exit code, so one runs beside every container. */
+  function attach(id: string): Attached {
+    const known = attached.get(id);
+    if (known !== undefined) return known;
+    const entry: Attached = { exited: waitForExit(id).then((code) => recordExit(id, code)) };
+    attached.set(id, entry);
+    return entry;
+  }
+
+  async function waitForExit(id: string): Promise<number> {
+    for (;;) {
+      const result = await tryRunsc(runsc, ['wait', id], 2 ** 31 - 1);
+      const status = /"exitStatus":\s*(\d+)/.exec(result.stdout.toString())?.[1];
+      if (status !== undefined) return Number(status);
+      const state = await runscState(id);
+      if (state?.status !== 'running' && state?.status !== 'created') return 137;
+      if (!isAlive(state.pid)) return 137;
+      await delay(50);
+    }
+  }
+
+  function recordExit(id: string, code: number): number {
+    const entry = attached.get(id);
+    if (entry !== undefined) {
+      entry.exitCode = code;
+      if (existsSync(directoryOf(id))) writeFileSync(join(directoryOf(id), 'exit-code'), String(code));
+    }
+    return code;
+  }
+
+  async function runscState(id: string): Promise<{ status: string; pid: number } | undefined> {
+    const result = await tryRunsc(runsc, ['state', id], 10_000);
+    return result.exitCode === 0
+      ? (JSON.parse(result.stdout.toString()) as { status: string; pid: number })
+      : undefined;
+  }
+
+  async function remove(id: string): Promise<void> {
+    attached.delete(id);
+    await tryRunsc(runsc, ['delete', '--force', id]);
+    rmSync(directoryOf(id), { recursive: true, force: true });
+    rmSync(filestoreOf(id), { recursive: true, force: true });
+  }
+
+  /** A container that an earlier engine already began to checkpoint: its end decides. */
+  async function finishEarlierCheckpoint(id: string, directory: string): Promise<boolean> {
+    while (!existsSync(directory) && isBeingWritten(directory)) await delay(20);
+    if (!existsSync(directory)) {
+      discardPartial(directory);
+      return false;
+    }
+    await remove(id);
+    return true;
+  }
+
+  return {
+    name: 'gvisor',
+    durableSnapshots: true,
+    description: `gVisor (runsc ${version}, ${runsc.platform})`,
+
+    run: async (spec) => {
+      const { bundle, messages, own } = prepare(spec);
+      try {
+        await startWithRunsc(own, 'start_failed', ['create', `--bundle=${bundle}`, spec.id], spec.logPath, messages);
+        attach(spec.id);
+        await callRunsc(own, 'start_failed', ['start', spec.id]);
+      } catch (error) {
+        await remove(spec.id);
+        throw error;
+      }
+    },
+
+    restore: async (spec, directory) => {
+      verifySnapshot(directory);
+      const { bundle, messages, own } = prepare(spec);
+      try {
+        const flags = [
+          'restore',
+          '--detach',
+          '--background',
+          `--bundle=${bundle}`,
+          `--image-path=${directory}`,
+          spec.id,
+        ];
+        await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages);
+        attach(spec.id);
+      } catch (error) {
+        await remove(spec.id);
+        throw error;
+      }
+    },
+
+    checkpoint: async (id, directory) => {
+      if (existsSync(directory) || existsSync(directory + PARTIAL_SUFFIX)) {
+        if (await finishEarlierCheckpoint(id, directory)) return verifySnapshot(directory);
+      }
+      const state = await runscState(id);
+      if (state?.status !== 'running') throw new RuntimeError('not_running', `container ${id} does not run`);
+      mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
+      const estimateBytes = estimateSnapshotBytes(state.pid, filestoreOf(id));
+      requireSpace(dirname(directory), estimateBytes, reservedBytes);
+      reservedBytes += estimateBytes;
+      const partial = directory + PARTIAL_SUFFIX;
+      try {
+        mkdirSync(partial, { mode: 0o700 });
+        const checkpoint = [runsc.path, ...globalFlags(forContainer(id)), 'checkpoint', `--image-path=${partial}`, id];
+        const script = ['-c', CHECKPOINT_SCRIPT, 'checkpoint', partial, directory, ...checkpoint];
+        await runCommand('/bin/sh', script, { timeoutMs: RUNSC_TIMEOUT_MS, failureCode: 'checkpoint_failed' });
+      } catch (error) {
+        discardPartial(directory);
+        throw error;
+      } finally {
+        reservedBytes -= estimateBytes;
+      }
+      await remove(id);
+      return verifySnapshot(directory);
+    },
+
+    discardSnapshot: async (directory) => {
+      discardPartial(directory);
+      rmSync(directory, { recursive: true, force: true });
+    },
+
+    state: async (id): Promise<ContainerState> => {
+      const known = attached.get(id);
+      if (known?.exitCode !== undefined) return { state: 'exited', exitCode: known.exitCode };
+      const state = await runscState(id);
+      if (state !== undefined && state.status !== 'stopped' && isAlive(state.pid)) {
+        attach(id);
+        return { state: 'running' };
+      }
+      const record = join(directoryOf(id), 'exit-code');
+      if (existsSync(record)) return { state: 'exited', exitCode: Number(readFileSync(record, 'utf8')) };
+      return existsSync(directoryOf(id)) ? { state: 'exited', exitCode: 137 } : { state: 'missing' };
+    },
+
+    wait: (id, signal) => {
+      const { promise, reject, resolve } = Promise.withResolvers<number>();
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      attach(id).exited.then(resolve, reject);
+      return promise;
+    },
+
+    stop: async (id, gracePeriodMs) => {
+      const entry = attached.get(id);
+      if (entry !== undefined && entry.exitCode === undefined && gracePeriodMs > 0) {
+        await tryRunsc(runsc, ['kill', id, 'TERM'], 10_000);
+        await Promise.race([entry.exited, delay(gracePeriodMs, undefined, { ref: false })]);
+      }
+      await remove(id);
+    },
+
+    exec: async (id, command, options = {}) => {
+      const result = await tryRunsc(
+        runsc,
+        ['exec', id, ...command],
+        options.timeoutMs ?? RUNSC_TIMEOUT_MS,
+        options.stdin,
+      );
+      return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+    },
+
+    list: async () => {
+      const known = new Set(readdirSync(containersDirectory));
+      for (const file of readdirSync(runsc.rootDirectory)) {
+        const id = /^([0-9a-f]+)_sandbox:/.exec(file)?.[1];
+        if (id?.length === CONTAINER_ID_LENGTH) known.add(id);
+      }
+      return [...known];
+    },
+  };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

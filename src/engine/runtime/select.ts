@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { findRunsc } from './gvisor/find-runsc.ts';
+import { createGvisorRuntime } from './gvisor/gvisor.ts';
+import { probePlatform } from './gvisor/platform.ts';
+import { createProcessRuntime } from './process/process.ts';
+import { type ContainerRuntime, RuntimeError } from './runtime.ts';
+import type { Progress } from './toolchain.ts';
+
+/** Where runtimes keep things and what they are built from. */
+export interface SelectRuntimeOptions {
+  requested: 'auto' | 'gvisor' | 'process';
+  engineDirectory: string;
+  binariesDirectory: string;
+  /** gVisor's Go module. */
+  moduleDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  progress: Progress;
+}
+
+/** The runtime chosen; `reason` says in one line why it is not gVisor, where it isn't. */
+export interface SelectedRuntime {
+  runtime: ContainerRuntime;
+  reason?: string;
+  /** Four hex digits that stand for this state directory in names of links, namespaces and tables. */
+  engineTag: string;
+  /** Whether sandboxes get network namespaces. */
+  namespaces: boolean;
+}
+
+/** Takes gVisor where it can run; `process` where asked for, or where `auto` finds that gVisor can't. @throws RuntimeError `runtime_unavailable` if gVisor was asked for by name */
+export async function selectRuntime(options: SelectRuntimeOptions): Promise<SelectedRuntime> {
+  const engineTag = createHash('sha256').update(options.engineDirectory).digest('hex').slice(0, 4);
+  const root = process.platform === 'linux' && process.getuid?.() === 0;
+  const containersDirectory = (name: string) => join(options.engineDirectory, 'containers', name);
+  const useProcess = (reason?: string): SelectedRuntime => ({
+    runtime: createProcessRuntime({ containersDirectory: containersDirectory('process') }),
+    engineTag,
+    namespaces: false,
+    ...(reason === undefined ? {} : { reason }),
+  });
+  if (options.requested === 'process') return useProcess();
+  try {
+    if (process.platform !== 'linux') throw new RuntimeError('runtime_unavailable', 'gVisor runs on Linux only');
+    if (!root) throw new RuntimeError('runtime_unavailable', 'gVisor needs root here');
+    if (!hasTool('ip', options.environment))
+      throw new RuntimeError('runtime_unavailable', 'the tool "ip" is missing (package iproute2)');
+    const { path, version } = await findRunsc(options);
+    const probe = await options.progress('Checking that gVisor runs here', () => probePlatform(path));
+    if ('problem' in probe)
+      throw new RuntimeError('runtime_unavailable', `gVisor does not run here (${probe.problem})`);
+    const runsc = {
+      path,
+      platform: probe.platform,
+      rootDirectory: `/run/sandbox-router-${engineTag}`,
+      filestoreDirectory: join(options.engineDirectory, 'filestores'),
+    };
+    return {
+      runtime: createGvisorRuntime({ runsc, version, containersDirectory: containersDirectory('gvisor') }),
+      engineTag,
+      namespaces: true,
+    };
+  } catch (error) {
+    if (options.requested === 'gvisor' || !(error instanceof RuntimeError)) throw error;
+    return useProcess(error.message);
+  }
+}
+
+/** Whether a program is on the PATH. */
+export function hasTool(name: string, environment: NodeJS.ProcessEnv): boolean {
+  return (environment.PATH ?? '').split(delimiter).some((directory) => {
+    const path = join(directory, name);
+    if (!existsSync(path)) return false;
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
