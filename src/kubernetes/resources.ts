@@ -41,3 +41,6 @@ export function apiPath(type: ResourceType, namespace?: string, name?: string, s
   const object = name === undefined ? '' : `/${encodeURIComponent(name)}`;
   return `${root}${scope}/${type.plural}${object}${subresource === undefined ? '' : `/${subresource}`}`;
 }
+
+/** Types whose manifests the CLI applies by kind. */
+export const KNOWN_RESOURCES: readonly ResourceType[] = [SANDBOXES, PODS, NAMESPACES, EVENTS, SERVICES];
