@@ -1,0 +1,87 @@
+import type {
+  DeleteOptions,
+  KubernetesObject,
+  ListOptions,
+  ObjectKey,
+  PatchOptions,
+  ResourceClient,
+  ResourceType,
+  WatchEvent,
+  WatchOptions,
+} from '../../kubernetes/index.ts';
+import type { Caller } from './kinds/index.ts';
+import type { Operations, RequestContext } from './operations/index.ts';
+import { writeScale } from './operations/scale.ts';
+import { applyJsonPatch } from './patch/json-patch.ts';
+import { applyMergePatch } from './patch/merge-patch.ts';
+import type { ReviewHandler } from './reviews.ts';
+
+const BOOKMARK_INTERVAL_MS = 60_000;
+
+/**
+ * A {@link ResourceClient} on the operations themselves: what controllers in this process use. What it gives is a copy, free to change.
+ * Writes resolve once durable. Fields that a schema doesn't know are dropped, as a server does for clients that ask for no validation.
+ */
+export function createInProcessClient(operations: Operations, review: ReviewHandler, caller: Caller): ResourceClient {
+  const contextFor = (fieldManager?: string): RequestContext => ({
+    caller,
+    ...(fieldManager === undefined ? {} : { fieldManager }),
+    dryRun: false,
+    fieldValidation: 'Ignore',
+    warn: () => {},
+  });
+  const endpointOf = (type: ResourceType) => operations.endpoint(type.group, type.version, type.plural);
+
+  return {
+    async get<T extends KubernetesObject>(type: ResourceType, key: ObjectKey) {
+      return copy<T>(operations.get(endpointOf(type), key));
+    },
+    async list<T extends KubernetesObject>(type: ResourceType, options: ListOptions = {}) {
+      const page = operations.list(endpointOf(type), options);
+      return {
+        items: page.items.map((item) => copy<T>(item)),
+        resourceVersion: page.resourceVersion,
+        ...(page.continue === undefined ? {} : { continue: page.continue }),
+      };
+    },
+    async *watch<T extends KubernetesObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>> {
+      const request = { ...options, bookmarks: true, bookmarkIntervalMs: BOOKMARK_INTERVAL_MS };
+      for await (const event of operations.watch(endpointOf(type), request))
+        yield { type: event.type, object: copy<T>(event.object) };
+    },
+    async create<T extends KubernetesObject>(type: ResourceType, object: T) {
+      const reviewed = review(type.group, type.version, type.plural, object, caller);
+      if (reviewed !== undefined) return copy<T>(reviewed);
+      const { namespace } = object.metadata;
+      const target = namespace === undefined ? {} : { namespace };
+      return copy<T>(await operations.create(endpointOf(type), target, object, contextFor()));
+    },
+    async update<T extends KubernetesObject>(type: ResourceType, object: T, subresource?: 'status') {
+      return copy<T>(await operations.update(endpointOf(type), object.metadata, subresource, object, contextFor()));
+    },
+    async patch<T extends KubernetesObject>(type: ResourceType, key: ObjectKey, body: unknown, options: PatchOptions) {
+      const endpoint = endpointOf(type);
+      const context = contextFor(options.fieldManager);
+      if (options.subresource === 'scale') {
+        const change = (scale: unknown) =>
+          options.type === 'json' ? applyJsonPatch(scale, body) : applyMergePatch(scale, body);
+        return copy<T>(await writeScale(operations, endpoint, key, change, context));
+      }
+      const request = {
+        type: options.type,
+        body,
+        force: options.force === true,
+        ...(options.subresource === undefined ? {} : { subresource: options.subresource }),
+      };
+      return copy<T>((await operations.patch(endpoint, key, request, context)).object);
+    },
+    async delete(type: ResourceType, key: ObjectKey, options: DeleteOptions = {}) {
+      await operations.delete(endpointOf(type), key, options, { dryRun: false });
+    },
+  };
+}
+
+/** Stored objects are frozen and shared; callers get their own. */
+function copy<T extends KubernetesObject>(object: KubernetesObject): T {
+  return structuredClone(object) as T;
+}

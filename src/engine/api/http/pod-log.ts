@@ -1,0 +1,65 @@
+import { badRequest, failure } from '../errors.ts';
+import { type ApiObject, items, text } from '../object.ts';
+
+/** What a reader of a Pod's log wants. */
+export interface PodLogOptions {
+  container: string;
+  follow: boolean;
+  previous: boolean;
+  timestamps: boolean;
+  tailLines?: number;
+  sinceSeconds?: number;
+  sinceTime?: string;
+  limitBytes?: number;
+  /** Aborted when the reader leaves. */
+  signal: AbortSignal;
+}
+
+/** Gives a Pod's log in pieces; throws ApiError before the first piece when there is none. */
+export type PodLogs = (namespace: string, name: string, options: PodLogOptions) => AsyncIterable<Buffer>;
+
+/** Reads log options of a query for this Pod. @throws ApiError BadRequest naming the option and, for a container, the choices */
+export function parseLogOptions(pod: ApiObject, query: Record<string, string>, signal: AbortSignal): PodLogOptions {
+  return {
+    container: chooseContainer(pod, query.container),
+    follow: flag(query, 'follow'),
+    previous: flag(query, 'previous'),
+    timestamps: flag(query, 'timestamps'),
+    ...count(query, 'tailLines'),
+    ...count(query, 'sinceSeconds'),
+    ...count(query, 'limitBytes'),
+    ...(query.sinceTime === undefined ? {} : { sinceTime: query.sinceTime }),
+    signal,
+  };
+}
+
+function chooseContainer(pod: ApiObject, wanted: string | undefined): string {
+  const { name } = pod.metadata;
+  const main = items(pod, 'spec', 'containers').map((container) => text(container, 'name'));
+  const all = [...items(pod, 'spec', 'initContainers').map((container) => text(container, 'name')), ...main];
+  if (wanted === undefined || wanted === '') {
+    if (main.length === 1) return main[0] as string;
+    throw badRequest(`a container name must be specified for pod ${name}, choose one of: [${all.join(' ')}]`);
+  }
+  if (!all.includes(wanted)) throw badRequest(`container ${wanted} is not valid for pod ${name}`);
+  return wanted;
+}
+
+function flag(query: Record<string, string>, name: string): boolean {
+  const value = query[name];
+  if (value === undefined || value === 'false' || value === '0') return false;
+  if (value === 'true' || value === '1' || value === '') return true;
+  throw badRequest(`${name}: Invalid value: ${JSON.stringify(value)}: must be true or false`);
+}
+
+function count<Name extends string>(query: Record<string, string>, name: Name): { [key in Name]?: number } {
+  const value = query[name];
+  if (value === undefined || value === '') return {};
+  if (!/^\d+$/.test(value))
+    throw failure(
+      422,
+      'Invalid',
+      `PodLogOptions.core "" is invalid: ${name}: Invalid value: ${value}: must be greater than or equal to 0`,
+    );
+  return { [name]: Number(value) } as { [key in Name]: number };
+}

@@ -1,0 +1,271 @@
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { badRequest, failure, methodNotAllowed, noSuchResource, unsupportedMediaType } from '../errors.ts';
+import type { Caller } from '../kinds/index.ts';
+import type { ApiObject } from '../object.ts';
+import {
+  type Endpoint,
+  type ListRequest,
+  type Operations,
+  PATCH_TYPES,
+  type PatchRequest,
+  parseDeleteOptions,
+  patchTypesOf,
+  type RequestContext,
+  type Target,
+} from '../operations/index.ts';
+import { readScale, writeScale } from '../operations/scale.ts';
+import { applyJsonPatch } from '../patch/json-patch.ts';
+import { applyMergePatch } from '../patch/merge-patch.ts';
+import type { ReviewHandler } from '../reviews.ts';
+import { mediaType, readBody, readJson, readYaml } from './body.ts';
+import { negotiate } from './negotiate.ts';
+import { type PodLogs, parseLogOptions } from './pod-log.ts';
+import { representObject, representPage, type Shape } from './represent.ts';
+import { parseResourcePath, type ResourcePath } from './request-info.ts';
+import { startWatch, type WatchSettings } from './watch-request.ts';
+
+/** What the resource paths are served with. */
+export interface ResourceHandlerDependencies {
+  operations: Operations;
+  review: ReviewHandler;
+  clock: () => number;
+  watch: WatchSettings;
+  podLogs?: PodLogs;
+}
+
+interface Call {
+  request: FastifyRequest;
+  reply: FastifyReply;
+  path: ResourcePath;
+  query: Record<string, string>;
+  context: RequestContext;
+}
+
+/** Serves every path below `/api/<version>` and `/apis/<group>/<version>`. */
+export function createResourceHandler(dependencies: ResourceHandlerDependencies) {
+  const { operations, review, clock } = dependencies;
+
+  return async (request: FastifyRequest, reply: FastifyReply, caller: Caller): Promise<unknown> => {
+    const path = parseResourcePath(request.url.split('?', 1)[0] ?? '');
+    const query = flatQuery(request.query);
+    const call: Call = { request, reply, path, query, context: contextOf(request, reply, query, caller) };
+    if (request.method === 'POST' && path.name === undefined) {
+      const answered = review(path.group, path.version, path.plural, reviewBody(call), caller);
+      if (answered !== undefined) return reply.code(201).send(answered);
+    }
+    const endpoint = operations.endpoint(path.group, path.version, path.plural);
+    if (endpoint.version.deprecationWarning !== undefined) call.context.warn(endpoint.version.deprecationWarning);
+    if (!endpoint.kind.namespaced && path.namespace !== undefined) throw noSuchResource();
+    if (path.name === undefined) return collection(call, endpoint);
+    if (endpoint.kind.namespaced && path.namespace === undefined) throw noSuchResource();
+    return object(call, endpoint, {
+      name: path.name,
+      ...(path.namespace === undefined ? {} : { namespace: path.namespace }),
+    });
+  };
+
+  function reviewBody({ request }: Call): unknown {
+    return readBody(request.headers['content-type'], request.body);
+  }
+
+  async function collection(call: Call, endpoint: Endpoint): Promise<unknown> {
+    const { request, reply, path, query, context } = call;
+    const narrowed = { ...listRequest(query), ...(path.namespace === undefined ? {} : { namespace: path.namespace }) };
+    switch (request.method) {
+      case 'GET':
+        if (isTrue(query.watch)) return startWatch(dependencies, endpoint, narrowed, query, reply, () => shapeOf(call));
+        return representPage(endpoint, operations.list(endpoint, narrowed), shapeOf(call));
+      case 'POST': {
+        if (endpoint.kind.namespaced && path.namespace === undefined) throw methodNotAllowed();
+        const shape = shapeOf(call);
+        const body = readBody(request.headers['content-type'], request.body);
+        const created = await operations.create(
+          endpoint,
+          path.namespace === undefined ? {} : { namespace: path.namespace },
+          body,
+          context,
+        );
+        return reply.code(201).send(representObject(endpoint, created, shape));
+      }
+      case 'DELETE': {
+        const options = parseDeleteOptions(readBody(request.headers['content-type'], request.body), query);
+        const page = operations.list(endpoint, narrowed);
+        await Promise.all(page.items.map((item) => operations.delete(endpoint, item.metadata, options, context)));
+        return representPage(endpoint, page, shapeOf(call));
+      }
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  async function object(call: Call, endpoint: Endpoint, target: Target): Promise<unknown> {
+    const { request, reply, path, query, context } = call;
+    const { subresource } = path;
+    if (subresource === 'scale' && endpoint.kind.scale !== undefined) return scale(call, endpoint, target);
+    if (subresource === 'log' && endpoint.kind.kind === 'Pod') return log(call, endpoint, target);
+    if (endpoint.kind.kind === 'Pod' && ['exec', 'attach', 'portforward'].includes(subresource ?? ''))
+      throw failure(
+        501,
+        'NotImplemented',
+        `pods/${subresource} is not served by this engine; talk to the sandbox through its URL`,
+      );
+    if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status)) throw noSuchResource();
+    const part = subresource === 'status' ? ('status' as const) : undefined;
+    switch (request.method) {
+      case 'GET':
+        return representObject(endpoint, operations.get(endpoint, target), shapeOf(call));
+      case 'PUT': {
+        const shape = shapeOf(call);
+        const body = readBody(request.headers['content-type'], request.body);
+        return representObject(endpoint, await operations.update(endpoint, target, part, body, context), shape);
+      }
+      case 'PATCH': {
+        const shape = shapeOf(call);
+        const patch = readPatch(call, endpoint);
+        const request = part === undefined ? patch : { ...patch, subresource: part };
+        const { object: patched, created } = await operations.patch(endpoint, target, request, context);
+        return reply.code(created ? 201 : 200).send(representObject(endpoint, patched, shape));
+      }
+      case 'DELETE': {
+        if (part !== undefined) throw methodNotAllowed();
+        const options = parseDeleteOptions(readBody(request.headers['content-type'], request.body), query);
+        return operations.delete(endpoint, target, options, context);
+      }
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  async function scale(call: Call, endpoint: Endpoint, target: Target): Promise<unknown> {
+    const { request, context } = call;
+    if (request.method === 'GET') return readScale(endpoint, operations.get(endpoint, target));
+    if (request.method === 'PUT') {
+      const body = readBody(request.headers['content-type'], request.body);
+      return writeScale(operations, endpoint, target, () => body, context);
+    }
+    if (request.method !== 'PATCH') throw methodNotAllowed();
+    const { type, body } = readPatch(call, endpoint);
+    const change = (value: ApiObject) => (type === 'json' ? applyJsonPatch(value, body) : applyMergePatch(value, body));
+    return writeScale(operations, endpoint, target, change, context);
+  }
+
+  async function log(call: Call, endpoint: Endpoint, target: Target): Promise<unknown> {
+    const { request, reply, query } = call;
+    if (request.method !== 'GET') throw methodNotAllowed();
+    const pod = operations.get(endpoint, target);
+    if (dependencies.podLogs === undefined) throw failure(501, 'NotImplemented', 'this engine keeps no logs of pods');
+    const stop = new AbortController();
+    reply.raw.once('close', () => stop.abort());
+    const options = parseLogOptions(pod, query, stop.signal);
+    const pieces = dependencies.podLogs(target.namespace ?? '', target.name, options)[Symbol.asyncIterator]();
+    if (!options.follow) return sendLog(reply, pieces, await pieces.next());
+    // A follower sees that it is connected before the first line is there, unless there is no log at all.
+    const first = pieces.next();
+    first.catch(() => {});
+    const early = await Promise.race([first, delay(50)]);
+    return sendLog(reply, pieces, early ?? first);
+  }
+
+  function shapeOf({ request, query }: Call): Shape {
+    return { ...negotiate(request.headers.accept), includeObject: query.includeObject ?? 'Metadata', nowMs: clock() };
+  }
+}
+
+async function sendLog(
+  reply: FastifyReply,
+  pieces: AsyncIterator<Buffer>,
+  first: IteratorResult<Buffer> | Promise<IteratorResult<Buffer>>,
+): Promise<unknown> {
+  async function* all() {
+    for (let piece = await first; !piece.done; piece = await pieces.next()) yield piece.value;
+  }
+  return reply.type('text/plain').send(Readable.from(all()));
+}
+
+function readPatch({ request, query }: Call, endpoint: Endpoint): PatchRequest {
+  const type = mediaType(request.headers['content-type']);
+  const name = (Object.keys(PATCH_TYPES) as PatchRequest['type'][]).find(
+    (candidate) => PATCH_TYPES[candidate] === type,
+  );
+  if (name === undefined || !patchTypesOf(endpoint).includes(type)) throw unsupportedMediaType(patchTypesOf(endpoint));
+  const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  if (isTrue(query.force) && name !== 'apply')
+    throw failure(
+      422,
+      'Invalid',
+      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+    );
+  return { type: name, body: name === 'apply' ? readYaml(bytes) : readJson(bytes), force: isTrue(query.force) };
+}
+
+function contextOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  query: Record<string, string>,
+  caller: Caller,
+): RequestContext {
+  const isApply = mediaType(request.headers['content-type']) === PATCH_TYPES.apply;
+  const manager =
+    query.fieldManager ?? (isApply ? undefined : (request.headers['user-agent'] ?? 'unknown').split('/', 1)[0]);
+  const warnings: string[] = [];
+  return {
+    caller,
+    ...(manager === undefined || manager === '' ? {} : { fieldManager: manager.slice(0, 128) }),
+    dryRun: dryRunOf(query.dryRun),
+    fieldValidation: fieldValidationOf(query.fieldValidation),
+    warn: (message) => {
+      warnings.push(`299 - ${JSON.stringify(message.replace(/[^\x20-\x7e]/g, '?'))}`);
+      reply.header('warning', warnings);
+    },
+  };
+}
+
+function dryRunOf(value: string | undefined): boolean {
+  if (value === undefined || value === '') return false;
+  if (value === 'All') return true;
+  throw failure(
+    422,
+    'Invalid',
+    `Options.meta.k8s.io "" is invalid: dryRun: Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
+  );
+}
+
+function fieldValidationOf(value: string | undefined): RequestContext['fieldValidation'] {
+  if (value === undefined || value === '') return 'Warn';
+  if (value === 'Strict' || value === 'Warn' || value === 'Ignore') return value;
+  throw failure(
+    422,
+    'Invalid',
+    `Options.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "Ignore", "Strict", "Warn"`,
+  );
+}
+
+function listRequest(query: Record<string, string>): ListRequest {
+  const { limit, labelSelector, fieldSelector, resourceVersion, resourceVersionMatch } = query;
+  if (limit !== undefined && limit !== '' && !/^\d+$/.test(limit))
+    throw badRequest(`limit: Invalid value: ${JSON.stringify(limit)}: must be a number`);
+  return {
+    ...(limit === undefined || limit === '' ? {} : { limit: Number(limit) }),
+    ...(query.continue === undefined ? {} : { continue: query.continue }),
+    ...(labelSelector === undefined ? {} : { labelSelector }),
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    ...(resourceVersionMatch === undefined ? {} : { resourceVersionMatch }),
+  };
+}
+
+function isTrue(value: string | undefined): boolean {
+  return value === 'true' || value === '1';
+}
+
+/** The last of several equal parameters counts. */
+function flatQuery(query: unknown): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(query as Record<string, string | string[]>).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? (value.at(-1) ?? '') : value,
+    ]),
+  );
+}
