@@ -1,8 +1,10 @@
 import { Agent, type Dispatcher } from 'undici';
 import type { ListOptions, ResourceClient, ResourceList, ResourceType, WatchEvent, WatchOptions } from './client.ts';
 import { ApiError } from './errors.ts';
+import { parseJsonLines } from './json-lines.ts';
 import type { ApiAccess } from './kube-config.ts';
-import { apiPath } from './resources.ts';
+import { apiPath, apiVersionOf } from './resources.ts';
+import { statusOf } from './status.ts';
 import type { KubernetesObject, Status } from './types.ts';
 
 /** A {@link ResourceClient} over HTTP, with what only a remote API needs. */
@@ -25,10 +27,17 @@ const PATCH_TYPES = {
   apply: 'application/apply-patch+yaml',
 } as const;
 
-/** Speaks to an API server over a keep-alive pool. */
+/**
+ * Speaks to an API server over a keep-alive pool. Every failure is an {@link ApiError}; where no answer came (refused, reset, timed out) its
+ * code is `Unreachable`, and a write may or may not have happened.
+ */
 export function createHttpResourceClient(access: ApiAccess): HttpResourceClient {
+  const { origin, pathname } = new URL(access.server);
+  const prefix = pathname.replace(/\/+$/, '');
   const agent = new Agent({
     connections: 64,
+    // A stream for each watch and each call on one connection would let a slow watch hold up a wake.
+    allowH2: false,
     keepAliveTimeout: 60_000,
     headersTimeout: REQUEST_TIMEOUT_MS,
     bodyTimeout: WATCH_SILENCE_MS,
@@ -50,17 +59,28 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
     signal?: AbortSignal,
   ) {
     const headers = { ...(await access.authenticate()), accept: 'application/json', 'user-agent': 'sandbox-router' };
-    const response = await agent.request({
-      origin: access.server,
-      path,
-      method,
-      headers: body === undefined ? headers : { ...headers, 'content-type': contentType },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    if (response.statusCode >= 400)
-      throw new ApiError(readStatus(await response.body.text(), response.statusCode, `${method} ${path}`));
-    return response;
+    const response = await agent
+      .request({
+        origin,
+        path: prefix + path,
+        method,
+        headers: body === undefined ? headers : { ...headers, 'content-type': contentType },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(signal === undefined ? {} : { signal }),
+      })
+      .catch(unreachable);
+    if (response.statusCode < 300) return response;
+    throw new ApiError(
+      statusOf(response.statusCode, await response.body.text().catch(unreachable), `${method} ${path}`),
+    );
+  }
+
+  function unreachable(cause: unknown): never {
+    const detail = cause instanceof Error ? cause.message || cause.name : String(cause);
+    const message = `no answer from the API server at ${access.server}: ${detail}`;
+    const error = new ApiError({ ...statusOf(503, '', ''), reason: 'Unreachable', message });
+    error.cause = cause;
+    throw error;
   }
 
   async function json<Result>(
@@ -70,7 +90,7 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
     contentType?: string,
   ): Promise<Result> {
     const response = await request(method, path, body, contentType);
-    return (await response.body.json()) as Result;
+    return (await response.body.json().catch(unreachable)) as Result;
   }
 
   return {
@@ -80,14 +100,20 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
       type: ResourceType,
       options: ListOptions = {},
     ): Promise<ResourceList<T>> => {
-      const list = await json<{ items: T[]; metadata: { resourceVersion: string; continue?: string } }>(
+      const list = await json<{ items: T[] | null; metadata: { resourceVersion: string; continue?: string } }>(
         'GET',
         apiPath(type, options.namespace) +
           query(selectors(options, { limit: options.limit, continue: options.continue })),
       );
       const next = list.metadata.continue;
+      const items = list.items ?? [];
+      for (const item of items) {
+        // Items of built-in lists come without these.
+        item.apiVersion ??= apiVersionOf(type);
+        item.kind ??= type.kind;
+      }
       return {
-        items: list.items,
+        items,
         resourceVersion: list.metadata.resourceVersion,
         ...(next === undefined || next === '' ? {} : { continue: next }),
       };
@@ -111,13 +137,16 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
           undefined,
           options.signal,
         );
-        for await (const line of jsonLines(response.body)) {
-          const event = JSON.parse(line) as { type: string; object: unknown };
-          if (event.type === 'ERROR') throw new ApiError(event.object as Status);
+        for await (const line of parseJsonLines(response.body)) {
+          const event = line as { type: string; object: unknown };
+          if (event.type === 'ERROR')
+            throw new ApiError(statusOf((event.object as Status).code, JSON.stringify(event.object), 'watch'));
           yield event as WatchEvent<T>;
         }
       } catch (error) {
-        if (!options.signal.aborted) throw error;
+        if (options.signal.aborted) return;
+        if (error instanceof ApiError) throw error;
+        unreachable(error);
       }
     },
 
@@ -149,21 +178,6 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
   };
 }
 
-/** Lines of a stream; a chunk may end inside a line or inside a character. */
-async function* jsonLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of chunks) {
-    rest += decoder.decode(chunk, { stream: true });
-    let start = 0;
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
-      if (end > start) yield rest.slice(start, end);
-      start = end + 1;
-    }
-    rest = rest.slice(start);
-  }
-}
-
 function selectors(
   options: Omit<ListOptions, 'limit' | 'continue'>,
   more: Record<string, string | number | undefined>,
@@ -172,25 +186,8 @@ function selectors(
 }
 
 function query(parameters: Record<string, string | number | undefined>): string {
-  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== '');
-  return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
-}
-
-function readStatus(text: string, statusCode: number, call: string): Status {
-  try {
-    const status = JSON.parse(text) as Status;
-    if (status.kind === 'Status') return status;
-  } catch {
-    // Not from the API server itself: a proxy before it.
-  }
-  const message = `${call} answered ${statusCode}: ${text.slice(0, 200)}`;
-  return {
-    apiVersion: 'v1',
-    kind: 'Status',
-    metadata: {},
-    status: 'Failure',
-    reason: 'Unknown',
-    code: statusCode,
-    message,
-  };
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters))
+    if (value !== undefined && value !== '') given.set(name, String(value));
+  return given.size === 0 ? '' : `?${given}`;
 }

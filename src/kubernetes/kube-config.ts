@@ -163,7 +163,8 @@ function pluginHeaders(path: string): ApiAccess['authenticate'] {
     const options: { headers: Record<string, string> } = { headers: {} };
     await (await loaded)(options);
     const value = options.headers.Authorization ?? options.headers.authorization;
-    return value === undefined ? {} : { authorization: value };
+    const headers: Record<string, string> = value === undefined ? {} : { authorization: value };
+    return headers;
   };
 }
 

@@ -1,0 +1,2 @@
+export { type PodController, type PodControllerOptions, startPodController } from './pod/index.ts';
+export { type RunningController, type SandboxControllerOptions, startSandboxController } from './sandbox/index.ts';

@@ -1,0 +1,31 @@
+import type { PodRecord } from './pod-record.ts';
+import type { ContainerPhase } from './status.ts';
+
+/** A Pod of this machine as its controller knows it. */
+export interface LocalPod {
+  record: PodRecord;
+  container: ContainerPhase;
+  /** Ends readiness probing and the watch for the container's exit. */
+  following?: AbortController;
+  /** A stop or a checkpoint is under way: its exit is no crash. */
+  stopping: boolean;
+  lastEnd?: { exitCode: number; message: string; finishedAt: string };
+  checkpoint?: { status: 'True' | 'False'; message: string };
+  /** Snapshot that it was started from, until that is not needed any more. */
+  restoredFrom?: string;
+  restartTimer?: NodeJS.Timeout;
+}
+
+/** `namespace/name` of a local Pod. */
+export function localKey({ record }: LocalPod): string {
+  return `${record.namespace}/${record.name}`;
+}
+
+/** First and longest wait before a crashed container is started again. */
+const FIRST_RESTART_MS = 1000;
+const LONGEST_RESTART_MS = 60_000;
+
+/** Back-off of the next restart, doubled each time. */
+export function restartDelayMs(restartCount: number): number {
+  return Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** restartCount);
+}

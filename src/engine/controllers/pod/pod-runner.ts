@@ -1,0 +1,221 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
+import type { ImageStore } from '../../images/index.ts';
+import type { SandboxNetwork } from '../../network/index.ts';
+import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
+import { rfc3339 } from '../conditions.ts';
+import { containerSpecOf, mainContainer } from './container-spec.ts';
+import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
+import type { PodRecords } from './pod-record.ts';
+import { followReadiness } from './readiness.ts';
+import { hibernationId, type SnapshotDirectory } from './snapshots.ts';
+
+/** What running Pods needs. */
+export interface PodRunnerOptions {
+  runtime: ContainerRuntime;
+  network: SandboxNetwork;
+  images: ImageStore;
+  records: PodRecords;
+  snapshots: SnapshotDirectory;
+  logsDirectory: string;
+  now(): Date;
+  /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
+  changed(key: string): void;
+}
+
+/** Log lines that a container which ended leaves in its status. */
+const LAST_LINES = 10;
+const LAST_BYTES = 2048;
+/** How long the first status of a container waits for readiness: one write instead of two. */
+const READY_AT_ONCE_MS = 60;
+
+/** Starts, follows, checkpoints and stops the containers of Pods. */
+export function createPodRunner(options: PodRunnerOptions) {
+  const { runtime, network, records, snapshots } = options;
+  mkdirSync(options.logsDirectory, { recursive: true, mode: 0o700 });
+  const logPathOf = (uid: string) => join(options.logsDirectory, `${uid}.log`);
+
+  /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
+  async function start(pod: Pod, local: LocalPod): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    const hibernated = snapshots.exists(hibernationId(uid)) ? hibernationId(uid) : undefined;
+    const first = local.record.startedAt === undefined;
+    const snapshot = hibernated ?? (first ? pod.metadata.annotations?.[RESTORE_ANNOTATION] : undefined);
+    try {
+      await startContainer(pod, local, snapshot);
+    } catch (error) {
+      await network.detach(local.record.containerId);
+      const message = (error as Error).message;
+      if (error instanceof RuntimeError && error.code === 'snapshot_corrupt') {
+        local.container = { phase: 'waiting', reason: 'SnapshotRestoreFailed', message };
+        return;
+      }
+      const reason =
+        (error as { code?: string }).code === 'image_not_found' ? 'ErrImageNeverPull' : 'CreateContainerError';
+      local.container = { phase: 'waiting', reason, message };
+      scheduleRestart(local);
+      local.record.restartCount++;
+    }
+  }
+
+  async function startContainer(pod: Pod, local: LocalPod, snapshot: string | undefined): Promise<void> {
+    const { record } = local;
+    const image = await options.images.resolve(mainContainer(pod).image);
+    const preferred =
+      (snapshot === undefined ? undefined : snapshots.addressOf(snapshot)) ?? (record.address || undefined);
+    const attachment = await network.attach(record.containerId, preferred);
+    record.address = attachment.address;
+    records.write(record);
+    const spec = containerSpecOf(pod, image, record.containerId, attachment, logPathOf(record.uid));
+    if (snapshot === undefined) await runtime.run(spec);
+    else {
+      try {
+        await runtime.restore(spec, snapshots.pathOf(snapshot));
+        local.restoredFrom = snapshot;
+      } catch (error) {
+        const cold = !runtime.durableSnapshots || pod.metadata.annotations?.[COLD_START_ANNOTATION] === 'allow';
+        if (!cold || !(error instanceof RuntimeError) || error.code !== 'snapshot_corrupt') throw error;
+        await network.attach(record.containerId, record.address);
+        await runtime.run(spec);
+      }
+    }
+    record.startedAt = rfc3339(options.now());
+    records.write(record);
+    local.container = { phase: 'running', ready: false };
+    const ready = follow(pod, local);
+    await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
+  }
+
+  /** Watches readiness and the end of a container that runs; resolves when it is ready for the first time. */
+  function follow(pod: Pod, local: LocalPod): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const following = new AbortController();
+    local.following = following;
+    const { containerId: id, address } = local.record;
+    const target = {
+      address,
+      container: mainContainer(pod),
+      exec: async (command: string[], timeoutMs: number) => (await runtime.exec(id, command, { timeoutMs })).exitCode,
+    };
+    const changed = (ready: boolean) => {
+      if (following.signal.aborted || local.container.phase !== 'running') return;
+      local.container = { phase: 'running', ready };
+      resolve();
+      options.changed(localKey(local));
+    };
+    followReadiness(target, changed, following.signal).catch(() => {});
+    runtime
+      .wait(id, following.signal)
+      .then((exitCode) => ended(pod, local, exitCode))
+      .then(resolve)
+      .catch(() => {});
+    return promise;
+  }
+
+  async function ended(pod: Pod, local: LocalPod, exitCode: number): Promise<void> {
+    if (local.stopping || local.following?.signal.aborted === true) return;
+    local.following?.abort();
+    const message = await lastLines(logPathOf(local.record.uid));
+    const end = { exitCode, message, finishedAt: rfc3339(options.now()) };
+    const policy = pod.spec.restartPolicy ?? 'Always';
+    const restart = policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
+    local.lastEnd = end;
+    if (!restart) local.container = { phase: 'ended', ...end };
+    else local.container = { phase: 'ended', ...end, restartInMs: scheduleRestart(local) };
+    options.changed(localKey(local));
+  }
+
+  function scheduleRestart(local: LocalPod): number {
+    const delayMs = restartDelayMs(local.record.restartCount);
+    local.restartTimer = setTimeout(() => {
+      delete local.restartTimer;
+      options.changed(localKey(local));
+    }, delayMs);
+    return delayMs;
+  }
+
+  return {
+    start,
+    follow,
+    ended,
+    logPathOf,
+
+    /** A Pod that this machine has not seen yet. */
+    adopt: (pod: Pod): LocalPod => {
+      const uid = pod.metadata.uid ?? '';
+      const { namespace = '', name } = pod.metadata;
+      const record = { uid, namespace, name, containerId: containerId(uid), address: '', restartCount: 0 };
+      return { record, container: { phase: 'waiting', reason: 'ContainerCreating' }, stopping: false };
+    },
+
+    /** Starts a container that ended or could not be started, once its back-off is over. */
+    restart: async (pod: Pod, local: LocalPod): Promise<void> => {
+      if (local.container.phase === 'ended') local.record.restartCount++;
+      await runtime.stop(local.record.containerId, 0);
+      local.container = { phase: 'waiting', reason: 'ContainerCreating' };
+      await start(pod, local);
+    },
+
+    /** Checkpoints into a snapshot; the outcome becomes part of the Pod's status. */
+    checkpoint: async (pod: Pod, local: LocalPod, snapshot: string): Promise<void> => {
+      const { containerId: id, address } = local.record;
+      local.stopping = true;
+      try {
+        if (address !== '') snapshots.writeAddress(snapshot, address);
+        await runtime.checkpoint(id, snapshots.pathOf(snapshot));
+        local.following?.abort();
+        await network.detach(id);
+        local.container = { phase: 'stopped-for-snapshot' };
+        local.checkpoint = { status: 'True', message: `Snapshot ${snapshot} is taken` };
+      } catch (error) {
+        local.checkpoint = { status: 'False', message: (error as Error).message };
+        local.stopping = false;
+        const state = await runtime.state(id);
+        if (state.state !== 'running') await ended(pod, local, state.state === 'exited' ? state.exitCode : 137);
+      }
+    },
+
+    /** Stops a container; its Pod stays known. */
+    stop: async (local: LocalPod): Promise<void> => {
+      clearTimeout(local.restartTimer);
+      local.stopping = true;
+      local.following?.abort();
+      await runtime.stop(local.record.containerId, 0);
+    },
+
+    /** Stops a container and removes everything of its Pod from this machine. */
+    discard: async (local: LocalPod, gracePeriodMs: number): Promise<void> => {
+      const { containerId: id, uid } = local.record;
+      clearTimeout(local.restartTimer);
+      local.stopping = true;
+      local.following?.abort();
+      if (local.container.phase !== 'stopped-for-snapshot') {
+        await runtime.stop(id, gracePeriodMs);
+        await network.detach(id);
+      }
+      await snapshots.discard(hibernationId(uid));
+      records.remove(uid);
+      rmSync(logPathOf(uid), { force: true });
+    },
+  };
+}
+
+/** The runner of Pods. */
+export type PodRunner = ReturnType<typeof createPodRunner>;
+
+/** The end of a log: what explains an exit, short enough for a condition. */
+async function lastLines(path: string): Promise<string> {
+  if (!existsSync(path)) return '';
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const start = Math.max(0, size - LAST_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+    return buffer.subarray(0, bytesRead).toString().trim().split('\n').slice(-LAST_LINES).join('\n');
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,90 @@
+import { type Pod, RESTORE_ANNOTATION, type Sandbox, SNAPSHOT_ANNOTATION } from '../../../kubernetes/index.ts';
+import type { SandboxNetwork } from '../../network/index.ts';
+import type { ContainerRuntime } from '../../runtime/index.ts';
+import type { ObjectCache } from '../object-cache.ts';
+import type { LocalPod } from './local-pods.ts';
+import type { PodRecord, PodRecords } from './pod-record.ts';
+import type { PodRunner } from './pod-runner.ts';
+import { hibernationId, type SnapshotDirectory } from './snapshots.ts';
+
+/** What recovery looks at. */
+export interface RecoveryOptions {
+  pods: ObjectCache<Pod>;
+  sandboxes: ObjectCache<Sandbox>;
+  locals: Map<string, LocalPod>;
+  runner: PodRunner;
+  records: PodRecords;
+  snapshots: SnapshotDirectory;
+  runtime: ContainerRuntime;
+  network: SandboxNetwork;
+  failed(what: string, error: unknown): void;
+}
+
+/**
+ * Compares what the API says with what is on the machine after an engine that ended in any way: containers that run are followed again, checkpoints that
+ * went on are completed, hibernated Pods and lost ones are left to be started, and what belongs to no Pod is removed.
+ */
+export async function recoverPods(options: RecoveryOptions): Promise<void> {
+  const { pods, locals, runner, records, runtime, network } = options;
+  const byUid = new Map([...pods.values()].map((pod) => [pod.metadata.uid, pod]));
+  const known = new Set<string>();
+  for (const record of records.all()) {
+    const pod = byUid.get(record.uid);
+    if (pod === undefined) {
+      records.remove(record.uid);
+      continue;
+    }
+    known.add(record.containerId);
+    const local: LocalPod = { ...runner.adopt(pod), record };
+    locals.set(record.uid, local);
+    if (record.address !== '') network.adopt(record.containerId, record.address);
+    await recoverOne(pod, local, record, options).catch((error) =>
+      options.failed(`pod ${record.namespace}/${record.name}`, error),
+    );
+  }
+  for (const id of await runtime.list()) if (!known.has(id)) await runtime.stop(id, 0);
+  for (const id of await network.list()) if (!known.has(id)) await network.detach(id);
+  await discardUnused(options, byUid);
+}
+
+async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options: RecoveryOptions): Promise<void> {
+  const { runner, snapshots, runtime, network } = options;
+  const state = await runtime.state(record.containerId);
+  // A checkpoint goes on without the engine: only its end tells whether the container or the snapshot is what is left.
+  for (const snapshot of [record.uid, hibernationId(record.uid)]) {
+    if (!snapshots.begun(snapshot)) continue;
+    if (state.state === 'running' && snapshot === hibernationId(record.uid) && snapshots.exists(snapshot)) {
+      await snapshots.discard(snapshot);
+      continue;
+    }
+    await runner.checkpoint(pod, local, snapshot);
+    if (snapshot === hibernationId(record.uid) && snapshots.exists(snapshot)) {
+      delete local.checkpoint;
+      local.stopping = false;
+      local.container = { phase: 'waiting', reason: 'Hibernated' };
+    }
+    return;
+  }
+  if (state.state === 'running') {
+    local.container = { phase: 'running', ready: false };
+    await Promise.race([runner.follow(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+    return;
+  }
+  await network.detach(record.containerId);
+  if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);
+}
+
+/** Removes snapshots that no Sandbox will wake from and no Pod is being restored from. */
+async function discardUnused(
+  { sandboxes, snapshots, locals }: RecoveryOptions,
+  pods: Map<string | undefined, Pod>,
+): Promise<void> {
+  const used = new Set<string | undefined>();
+  for (const sandbox of sandboxes.values()) used.add(sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION]);
+  for (const [uid, pod] of pods) {
+    used.add(uid).add(hibernationId(uid ?? ''));
+    const restoring = locals.get(uid ?? '')?.container.phase !== 'running';
+    if (restoring) used.add(pod.metadata.annotations?.[RESTORE_ANNOTATION]);
+  }
+  for (const id of snapshots.list()) if (!used.has(id)) await snapshots.discard(id);
+}
