@@ -36,7 +36,7 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
   const prefix = pathname.replace(/\/+$/, '');
   const agent = new Agent({
     connections: 64,
-    // A stream for each watch and each call on one connection would let a slow watch hold up a wake.
+    // A connection for each watch: none shares a wake's connection and its flow control, as HTTP/2 would have it.
     allowH2: false,
     keepAliveTimeout: 60_000,
     headersTimeout: REQUEST_TIMEOUT_MS,

@@ -1,4 +1,5 @@
 export * from './client.ts';
+export { servedSandboxVersions, servedVersions } from './discovery.ts';
 export * from './errors.ts';
 export { createHttpResourceClient, type HttpResourceClient } from './http-client.ts';
 export { type ApiAccess, KubeConfigError, loadKubeConfig } from './kube-config.ts';

@@ -34,6 +34,7 @@ export interface Reflector {
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 30_000;
+const SHORTEST_WATCH_MS = 500;
 
 /**
  * Follows a resource type: lists in pages, watches with bookmarks, lists again when its version is too old (410), and retries with exponential
@@ -77,6 +78,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
     let version: string | undefined;
     let failures = 0;
     while (!closing.signal.aborted) {
+      const startedMs = performance.now();
       try {
         version ??= await listAll();
         for await (const event of options.client.watch(options.type, {
@@ -90,6 +92,9 @@ export function createReflector(options: ReflectorOptions): Reflector {
           if (event.type === 'DELETED') options.deleted(event.object);
           else if (event.type !== 'BOOKMARK') options.upserted(event.object);
         }
+        // Servers end watches as a matter of course, but one that ends them at once must not make this spin.
+        const restMs = SHORTEST_WATCH_MS - (performance.now() - startedMs);
+        if (restMs > 0) await delay(restMs, undefined, { signal: closing.signal }).catch(() => {});
       } catch (error) {
         if (closing.signal.aborted) return;
         const expired = isApiError(error, 'Expired') || isApiError(error, 'Gone');
