@@ -71,6 +71,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
     return;
   }
   await network.detach(record.containerId);
+  if (!runtime.durableSnapshots && state.state === 'missing') return;
   if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);
 }
 

@@ -1,0 +1,3 @@
+export { projectPod, projectSandbox } from './project.ts';
+export type { PodRecord, Route, SandboxRecord } from './records.ts';
+export { createRoutingTable, type RouteListener, type RoutingTable } from './table.ts';

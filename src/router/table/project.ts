@@ -1,0 +1,84 @@
+import {
+  EGRESS_LABEL,
+  type KubernetesObject,
+  POD_NAME_ANNOTATION,
+  PORT_ANNOTATION,
+  type Pod,
+  type Sandbox,
+  WAKE_ANNOTATION,
+  WARM_POOL_LABEL,
+} from '../../kubernetes/index.ts';
+import type { PodRecord, SandboxRecord } from './records.ts';
+
+/** Port where nothing says otherwise (design section 4). */
+const DEFAULT_PORT = 8888;
+
+/** Record of a Sandbox object. */
+export function projectSandbox(object: KubernetesObject): SandboxRecord {
+  const { metadata, spec, status } = object as Sandbox;
+  const condition = (type: string) => status?.conditions?.find((candidate) => candidate.type === type);
+  const ready = condition('Ready');
+  return {
+    namespace: intern(metadata.namespace ?? ''),
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+    generation: metadata.generation ?? 0,
+    running: (spec.operatingMode ?? 'Running') === 'Running',
+    pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
+    port: portOf(object as Sandbox),
+    wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
+    ready: ready?.status === 'True',
+    readyReason: intern(ready?.reason ?? ''),
+    readyMessage: intern(ready?.message ?? ''),
+    readyGeneration: ready?.observedGeneration ?? 0,
+    suspended: condition('Suspended')?.status === 'True',
+    finished: condition('Finished')?.status === 'True',
+    podName: metadata.annotations?.[POD_NAME_ANNOTATION] ?? metadata.name,
+  };
+}
+
+/** Record of a Pod object; undefined for one that no Sandbox controls. */
+export function projectPod(object: KubernetesObject): PodRecord | undefined {
+  const { metadata, spec, status } = object as Pod;
+  const owner = metadata.ownerReferences?.find(
+    ({ controller, kind, apiVersion }) =>
+      controller === true && kind === 'Sandbox' && apiVersion.startsWith('agents.x-k8s.io/'),
+  );
+  if (owner === undefined) return undefined;
+  return {
+    namespace: intern(metadata.namespace ?? ''),
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+    sandboxUid: owner.uid,
+    address: status?.podIP ?? '',
+    ready:
+      status?.phase === 'Running' &&
+      status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true,
+    terminating: metadata.deletionTimestamp !== undefined,
+    hostNetwork: spec.hostNetwork === true,
+    runtimeClass: intern(spec.runtimeClassName ?? ''),
+    egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
+    createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+  };
+}
+
+/** Annotation, else the port named http, else the only declared one, else 8888 (design section 4). */
+function portOf(sandbox: Sandbox): number {
+  const annotated = Number(sandbox.metadata.annotations?.[PORT_ANNOTATION]);
+  if (Number.isInteger(annotated) && annotated >= 1 && annotated <= 65_535) return annotated;
+  const ports = sandbox.spec.podTemplate.spec.containers.flatMap((container) => container.ports ?? []);
+  const named = ports.find(({ name }) => name === 'http');
+  return named?.containerPort ?? (ports.length === 1 ? ports[0]?.containerPort : undefined) ?? DEFAULT_PORT;
+}
+
+/** Few distinct values, many records: one copy of each. Bounded, as messages may carry anything. */
+const interned = new Map<string, string>();
+
+function intern(text: string): string {
+  const known = interned.get(text);
+  if (known !== undefined) return known;
+  // A copy: a slice of a parsed object would keep all of its text alive.
+  const copy = Buffer.from(text).toString();
+  if (interned.size < 10_000 && text.length < 200) interned.set(copy, copy);
+  return copy;
+}

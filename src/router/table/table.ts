@@ -1,0 +1,181 @@
+import type { PodRecord, Route, SandboxRecord } from './records.ts';
+
+/** Told of each change of a sandbox's route; `route` is undefined once the sandbox is gone. */
+export type RouteListener = (namespace: string, name: string, route: Route | undefined) => void;
+
+/** Names → sandboxes → pods. Pure data: fed from outside, asked on every request. */
+export interface RoutingTable {
+  find(namespace: string, name: string): Route | undefined;
+  /** The pod's address if it may be sent requests now: ready, not terminating, and nobody newer has its address. */
+  isRoutable(route: Route): boolean;
+  routes(): Iterable<Route>;
+  size(): number;
+  upsertSandbox(record: SandboxRecord): void;
+  deleteSandbox(namespace: string, name: string, uid: string): void;
+  upsertPod(record: PodRecord): void;
+  deletePod(uid: string): void;
+  /** Between both: what is not upserted again is deleted. */
+  beginReplace(kind: 'sandboxes' | 'pods'): void;
+  endReplace(kind: 'sandboxes' | 'pods'): void;
+  onChange(listener: RouteListener): () => void;
+}
+
+/** An empty table. */
+export function createRoutingTable(): RoutingTable {
+  const byNamespace = new Map<string, Map<string, Route>>();
+  const bySandboxUid = new Map<string, Route>();
+  const pods = new Map<string, PodRecord>();
+  const podsBySandbox = new Map<string, Set<PodRecord>>();
+  /** Who owns an address: of two pods that claim one, the younger. */
+  const byAddress = new Map<string, PodRecord>();
+  /** Addresses that more than one pod claimed, with all claimants: rare, so that nobody else pays for it. */
+  const contested = new Map<string, Set<PodRecord>>();
+  const listeners = new Set<RouteListener>();
+  const unseen = { sandboxes: new Set<string>(), pods: new Set<string>() };
+
+  function changed(route: Route): void {
+    for (const listener of listeners) listener(route.sandbox.namespace, route.sandbox.name, route);
+  }
+
+  /** The one pod that speaks for a sandbox: a live one before a terminating one, then ready, then the younger. */
+  function choosePod(sandboxUid: string): PodRecord | undefined {
+    let chosen: PodRecord | undefined;
+    for (const pod of podsBySandbox.get(sandboxUid) ?? [])
+      if (chosen === undefined || rank(pod) > rank(chosen)) chosen = pod;
+    return chosen;
+  }
+
+  function refresh(sandboxUid: string): void {
+    const route = bySandboxUid.get(sandboxUid);
+    if (route === undefined) return;
+    route.pod = choosePod(sandboxUid);
+    changed(route);
+  }
+
+  function claimAddress(pod: PodRecord): void {
+    if (pod.address === '') return;
+    const holder = byAddress.get(pod.address);
+    if (holder !== undefined && holder.uid !== pod.uid) {
+      const claimants = contested.get(pod.address) ?? new Set();
+      contested.set(pod.address, claimants.add(holder).add(pod));
+    }
+    if (holder === undefined || holder.uid === pod.uid || holder.terminating || holder.createdAtMs <= pod.createdAtMs) {
+      byAddress.set(pod.address, pod);
+      if (holder !== undefined && holder.uid !== pod.uid) refresh(holder.sandboxUid);
+    }
+  }
+
+  function releaseAddress(pod: PodRecord): void {
+    const claimants = contested.get(pod.address);
+    if (byAddress.get(pod.address)?.uid === pod.uid) byAddress.delete(pod.address);
+    if (claimants === undefined) return;
+    contested.delete(pod.address);
+    for (const { uid } of claimants) {
+      const other = pods.get(uid);
+      if (other?.address === pod.address && uid !== pod.uid) {
+        claimAddress(other);
+        refresh(other.sandboxUid);
+      }
+    }
+  }
+
+  function removePod(uid: string): void {
+    const pod = pods.get(uid);
+    if (pod === undefined) return;
+    pods.delete(uid);
+    const siblings = podsBySandbox.get(pod.sandboxUid);
+    siblings?.delete(pod);
+    if (siblings?.size === 0) podsBySandbox.delete(pod.sandboxUid);
+    releaseAddress(pod);
+    refresh(pod.sandboxUid);
+  }
+
+  function removeSandbox(namespace: string, name: string): void {
+    const names = byNamespace.get(namespace);
+    const route = names?.get(name);
+    if (names === undefined || route === undefined) return;
+    names.delete(name);
+    if (names.size === 0) byNamespace.delete(namespace);
+    bySandboxUid.delete(route.sandbox.uid);
+    for (const listener of listeners) listener(namespace, name, undefined);
+  }
+
+  return {
+    find: (namespace, name) => byNamespace.get(namespace)?.get(name),
+    isRoutable: ({ sandbox, pod }) =>
+      pod !== undefined &&
+      sandbox.running &&
+      pod.ready &&
+      !pod.terminating &&
+      !pod.hostNetwork &&
+      !sandbox.pooled &&
+      byAddress.get(pod.address) === pod,
+    routes: function* () {
+      for (const names of byNamespace.values()) yield* names.values();
+    },
+    size: () => bySandboxUid.size,
+
+    upsertSandbox: (sandbox) => {
+      unseen.sandboxes.delete(`${sandbox.namespace}/${sandbox.name}`);
+      let names = byNamespace.get(sandbox.namespace);
+      if (names === undefined) {
+        names = new Map();
+        byNamespace.set(sandbox.namespace, names);
+      }
+      const before = names.get(sandbox.name);
+      if (before !== undefined && before.sandbox.uid !== sandbox.uid) removeSandbox(sandbox.namespace, sandbox.name);
+      const route = before?.sandbox.uid === sandbox.uid ? before : { sandbox, pod: choosePod(sandbox.uid) };
+      route.sandbox = sandbox;
+      byNamespace.set(sandbox.namespace, names);
+      names.set(sandbox.name, route);
+      bySandboxUid.set(sandbox.uid, route);
+      changed(route);
+    },
+    deleteSandbox: (namespace, name, uid) => {
+      if (byNamespace.get(namespace)?.get(name)?.sandbox.uid === uid) removeSandbox(namespace, name);
+    },
+    upsertPod: (pod) => {
+      unseen.pods.delete(pod.uid);
+      const before = pods.get(pod.uid);
+      let siblings = podsBySandbox.get(pod.sandboxUid);
+      if (siblings === undefined) {
+        siblings = new Set();
+        podsBySandbox.set(pod.sandboxUid, siblings);
+      }
+      if (before !== undefined) {
+        podsBySandbox.get(before.sandboxUid)?.delete(before);
+        if (before.address !== pod.address) releaseAddress(before);
+      }
+      siblings.add(pod);
+      podsBySandbox.set(pod.sandboxUid, siblings);
+      pods.set(pod.uid, pod);
+      claimAddress(pod);
+      refresh(pod.sandboxUid);
+    },
+    deletePod: removePod,
+    beginReplace: (kind) => {
+      unseen[kind] = new Set();
+      if (kind === 'pods') for (const uid of pods.keys()) unseen.pods.add(uid);
+      else
+        for (const { sandbox } of bySandboxUid.values()) unseen.sandboxes.add(`${sandbox.namespace}/${sandbox.name}`);
+    },
+    endReplace: (kind) => {
+      for (const key of unseen[kind]) {
+        if (kind === 'pods') removePod(key);
+        else {
+          const slash = key.indexOf('/');
+          removeSandbox(key.slice(0, slash), key.slice(slash + 1));
+        }
+      }
+      unseen[kind].clear();
+    },
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+function rank(pod: PodRecord): number {
+  return (pod.terminating ? 0 : 2e15) + (pod.ready ? 1e15 : 0) + pod.createdAtMs;
+}
