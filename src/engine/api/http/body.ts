@@ -1,18 +1,21 @@
 import { parse as parseYaml } from 'yaml';
 import { badRequest, unsupportedMediaType } from '../errors.ts';
+import { readEnvelope, readMessage } from './protobuf.ts';
+import { DELETE_OPTIONS, MESSAGES } from './protobuf-messages.ts';
 
 /** The media type of a Content-Type header, without parameters. */
 export function mediaType(contentType: string | undefined): string {
   return (contentType ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-/** Reads the body of a create, update or delete: JSON, or YAML where it says so. @throws ApiError BadRequest, UnsupportedMediaType */
+/** Reads the body of a create, update or delete: JSON, YAML, or protobuf for the kinds that Go clients send so. @throws ApiError BadRequest, UnsupportedMediaType */
 export function readBody(contentType: string | undefined, body: unknown): unknown {
   const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
   if (bytes.length === 0) return undefined;
   const type = mediaType(contentType);
   if (type === '' || type === 'application/json' || type === '*/*') return readJson(bytes);
   if (type === 'application/yaml') return readYaml(bytes);
+  if (type === 'application/vnd.kubernetes.protobuf') return readProtobuf(bytes);
   throw unsupportedMediaType(['application/json', 'application/yaml']);
 }
 
@@ -23,6 +26,14 @@ export function readJson(bytes: Buffer): unknown {
   } catch (error) {
     throw badRequest(`error decoding JSON: ${(error as Error).message}`);
   }
+}
+
+function readProtobuf(bytes: Buffer): unknown {
+  const { apiVersion, kind, content } = readEnvelope(bytes);
+  if (kind === 'DeleteOptions') return readMessage(DELETE_OPTIONS, content);
+  const message = MESSAGES[`${apiVersion}/${kind}`];
+  if (message === undefined) throw unsupportedMediaType(['application/json', 'application/yaml']);
+  return { apiVersion, kind, ...readMessage(message, content) };
 }
 
 /** JSON is YAML, and parses much faster as what it is. @throws ApiError BadRequest for what is no YAML */

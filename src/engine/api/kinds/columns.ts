@@ -18,7 +18,11 @@ export const ageColumn: Column = {
 
 /** A column that shows one field. */
 export function fieldColumn(name: string, path: string[], description: string, options: Partial<Column> = {}): Column {
-  return { name, description, value: (object) => text(object, ...path), ...options };
+  const value = (object: ApiObject) => {
+    const found = text(object, ...path);
+    return options.type === 'integer' && found !== '' ? Number(found) : found;
+  };
+  return { name, description, value, ...options };
 }
 
 /** A column that shows a condition's status or reason. */

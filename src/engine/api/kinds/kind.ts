@@ -53,6 +53,8 @@ export interface Kind {
   names?: 'subdomain' | 'label';
   /** Fields beyond metadata.name and metadata.namespace that field selectors may name. */
   selectableFields?: Record<string, (object: ApiObject) => string>;
+  /** Brings a created or updated object into its one form. Changes the draft. */
+  prepare?: (draft: ApiObject) => void;
   /** Fills in what a new object starts with (its status, say). Changes the draft. */
   prepareCreate?: (draft: ApiObject) => void;
   /** Rules beyond the schema. `previous` on updates; immutability is judged here. */

@@ -32,6 +32,7 @@ export function decode(
       throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
     if (namespace !== undefined) metadata.namespace = namespace;
   } else delete metadata.namespace;
+  endpoint.kind.prepare?.(object);
   const { status, apiVersion: _, kind: __, metadata: ___, ...rest } = object;
   return {
     apiVersion: endpoint.apiVersion,

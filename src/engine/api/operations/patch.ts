@@ -133,7 +133,9 @@ function decodeConfiguration(
 ): ApiObject {
   const defaulted = decode(endpoint, target, patch.body, context);
   checkName(defaulted, target);
-  const known = keepSaid(patch.body, defaulted) as ApiObject;
+  const said = structuredClone(patch.body) as ApiObject;
+  endpoint.kind.prepare?.(said);
+  const known = keepSaid(said, defaulted) as ApiObject;
   const { status, ...rest } = known;
   const identity = { apiVersion: defaulted.apiVersion, kind: defaulted.kind };
   const metadata = {
