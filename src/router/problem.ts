@@ -100,9 +100,9 @@ export function problemBytes(problem: Problem, requestId: string): string {
 }
 
 function page(title: string, problem: Problem, requestId: string): string {
-  const escape = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escape(title)}</title>
+  const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1rem;color:#222}code{color:#666}</style>
-<h1>${escape(title)}</h1><p>${escape(problem.detail)}</p><p><code>${problem.code} · ${escape(requestId)}</code></p></html>
+<h1>${escapeHtml(title)}</h1><p>${escapeHtml(problem.detail)}</p><p><code>${problem.code} · ${escapeHtml(requestId)}</code></p></html>
 `;
 }

@@ -23,7 +23,7 @@ export interface Identity {
 /** The authenticators in their order, behind a cache that is keyed by a hash of the credential and never outlives it. */
 export function createIdentity(authenticators: readonly Authenticator[]): Identity {
   const decisions = new LRUCache<string, Principal | typeof REFUSED>({ max: CACHE_SIZE, ttl: CACHE_TTL_MS });
-  const keyOf = (credential: string) => createHash('sha256').update(credential).digest('latin1');
+  const keyOf = (credential: string) => createHash('sha256').update(credential).digest('base64');
 
   function remembered(key: string, nowMs: number): Principal | typeof REFUSED | undefined {
     const decision = decisions.get(key);

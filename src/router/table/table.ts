@@ -14,10 +14,12 @@ export interface RoutingTable {
   deleteSandbox(namespace: string, name: string, uid: string): void;
   upsertPod(record: PodRecord): void;
   deletePod(uid: string): void;
-  /** Between both: what is not upserted again is deleted. */
-  beginReplace(kind: 'sandboxes' | 'pods'): void;
-  endReplace(kind: 'sandboxes' | 'pods'): void;
+  /** Between both: what is not upserted again is deleted; of one namespace, or of all without it. */
+  beginReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
+  endReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
   onChange(listener: RouteListener): () => void;
+  /** Told the UID of each pod whose connections must not be used any more: it is gone, or its address is another's. */
+  onRetired(listener: (podUid: string) => void): () => void;
 }
 
 /** An empty table. */
@@ -31,7 +33,18 @@ export function createRoutingTable(): RoutingTable {
   /** Addresses that more than one pod claimed, with all claimants: rare, so that nobody else pays for it. */
   const contested = new Map<string, Set<PodRecord>>();
   const listeners = new Set<RouteListener>();
-  const unseen = { sandboxes: new Set<string>(), pods: new Set<string>() };
+  const retiredListeners = new Set<(podUid: string) => void>();
+  /** Replacements under way, by kind and namespace: keys not seen again yet. */
+  const replacements = new Map<string, Set<string>>();
+
+  function seen(kind: string, key: string): void {
+    if (replacements.size === 0) return;
+    for (const [scope, keys] of replacements) if (scope.startsWith(kind)) keys.delete(key);
+  }
+
+  function retire(uid: string): void {
+    for (const listener of retiredListeners) listener(uid);
+  }
 
   function changed(route: Route): void {
     for (const listener of listeners) listener(route.sandbox.namespace, route.sandbox.name, route);
@@ -61,7 +74,10 @@ export function createRoutingTable(): RoutingTable {
     }
     if (holder === undefined || holder.uid === pod.uid || holder.terminating || holder.createdAtMs <= pod.createdAtMs) {
       byAddress.set(pod.address, pod);
-      if (holder !== undefined && holder.uid !== pod.uid) refresh(holder.sandboxUid);
+      if (holder !== undefined && holder.uid !== pod.uid) {
+        retire(holder.uid);
+        refresh(holder.sandboxUid);
+      }
     }
   }
 
@@ -86,6 +102,7 @@ export function createRoutingTable(): RoutingTable {
     const siblings = podsBySandbox.get(pod.sandboxUid);
     siblings?.delete(pod);
     if (siblings?.size === 0) podsBySandbox.delete(pod.sandboxUid);
+    retire(uid);
     releaseAddress(pod);
     refresh(pod.sandboxUid);
   }
@@ -116,7 +133,7 @@ export function createRoutingTable(): RoutingTable {
     size: () => bySandboxUid.size,
 
     upsertSandbox: (sandbox) => {
-      unseen.sandboxes.delete(`${sandbox.namespace}/${sandbox.name}`);
+      seen('sandboxes', `${sandbox.namespace}/${sandbox.name}`);
       let names = byNamespace.get(sandbox.namespace);
       if (names === undefined) {
         names = new Map();
@@ -135,7 +152,7 @@ export function createRoutingTable(): RoutingTable {
       if (byNamespace.get(namespace)?.get(name)?.sandbox.uid === uid) removeSandbox(namespace, name);
     },
     upsertPod: (pod) => {
-      unseen.pods.delete(pod.uid);
+      seen('pods', pod.uid);
       const before = pods.get(pod.uid);
       let siblings = podsBySandbox.get(pod.sandboxUid);
       if (siblings === undefined) {
@@ -144,7 +161,10 @@ export function createRoutingTable(): RoutingTable {
       }
       if (before !== undefined) {
         podsBySandbox.get(before.sandboxUid)?.delete(before);
-        if (before.address !== pod.address) releaseAddress(before);
+        if (before.address !== pod.address && before.address !== '') {
+          retire(before.uid);
+          releaseAddress(before);
+        }
       }
       siblings.add(pod);
       podsBySandbox.set(pod.sandboxUid, siblings);
@@ -153,21 +173,32 @@ export function createRoutingTable(): RoutingTable {
       refresh(pod.sandboxUid);
     },
     deletePod: removePod,
-    beginReplace: (kind) => {
-      unseen[kind] = new Set();
-      if (kind === 'pods') for (const uid of pods.keys()) unseen.pods.add(uid);
-      else
-        for (const { sandbox } of bySandboxUid.values()) unseen.sandboxes.add(`${sandbox.namespace}/${sandbox.name}`);
+    beginReplace: (kind, namespace) => {
+      const keys = new Set<string>();
+      const inScope = (record: { namespace: string }) => namespace === undefined || record.namespace === namespace;
+      if (kind === 'pods') {
+        for (const pod of pods.values()) if (inScope(pod)) keys.add(pod.uid);
+      } else {
+        for (const { sandbox } of bySandboxUid.values())
+          if (inScope(sandbox)) keys.add(`${sandbox.namespace}/${sandbox.name}`);
+      }
+      replacements.set(`${kind}/${namespace ?? ''}`, keys);
     },
-    endReplace: (kind) => {
-      for (const key of unseen[kind]) {
+    endReplace: (kind, namespace) => {
+      const scope = `${kind}/${namespace ?? ''}`;
+      const keys = replacements.get(scope) ?? [];
+      replacements.delete(scope);
+      for (const key of keys) {
         if (kind === 'pods') removePod(key);
         else {
           const slash = key.indexOf('/');
           removeSandbox(key.slice(0, slash), key.slice(slash + 1));
         }
       }
-      unseen[kind].clear();
+    },
+    onRetired: (listener) => {
+      retiredListeners.add(listener);
+      return () => retiredListeners.delete(listener);
     },
     onChange: (listener) => {
       listeners.add(listener);

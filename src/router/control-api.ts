@@ -1,0 +1,143 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { isApiError, type ResourceClient, SANDBOXES } from '../kubernetes/index.ts';
+import { bearerToken, type Identity, mayReach, type Principal } from './identity/index.ts';
+import { type Problem, ProblemError, renderProblem } from './problem.ts';
+import type { Route, RoutingTable } from './table/index.ts';
+
+/** What the control API needs. */
+export interface ControlApiOptions {
+  client: ResourceClient;
+  table: RoutingTable;
+  identity: Identity | undefined;
+  anonymous: Principal;
+}
+
+/** A sandbox as `/-/v1` shows it. */
+interface SandboxView {
+  name: string;
+  namespace: string;
+  state: 'running' | 'starting' | 'paused' | 'finished';
+  reason: string;
+  message: string;
+  port: number;
+  path: string;
+}
+
+/** Routes below `/-/v1` (scope `manage`, limited to the caller's namespaces). */
+export function registerControlApi(fastify: FastifyInstance, options: ControlApiOptions): void {
+  const { table } = options;
+
+  async function caller(request: FastifyRequest): Promise<Principal> {
+    if (options.identity === undefined) return options.anonymous;
+    const header = request.headers['sandbox-authorization'] ?? request.headers.authorization;
+    const principal = await options.identity.authenticate(
+      bearerToken(typeof header === 'string' ? header : undefined),
+      Date.now(),
+    );
+    if (principal === undefined)
+      throw new ProblemError({
+        code: 'unauthenticated',
+        detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
+      });
+    if (!principal.scopes.has('manage'))
+      throw new ProblemError({ code: 'forbidden', detail: 'This credential has no scope "manage".' });
+    return principal;
+  }
+
+  async function find(request: FastifyRequest): Promise<Route> {
+    const principal = await caller(request);
+    const { name = '' } = request.params as { name?: string };
+    const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
+    const route = mayReach(principal, namespace) ? table.find(namespace, name) : undefined;
+    if (route === undefined)
+      throw new ProblemError({
+        code: 'sandbox_not_found',
+        detail: `There is no sandbox ${name} in ${namespace}.`,
+        sandbox: name,
+        namespace,
+      });
+    return route;
+  }
+
+  async function setMode(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    operatingMode: 'Running' | 'Suspended',
+  ): Promise<SandboxView> {
+    const { sandbox } = await find(request);
+    try {
+      await options.client.patch(
+        SANDBOXES,
+        { namespace: sandbox.namespace, name: sandbox.name },
+        { spec: { operatingMode } },
+        { type: 'merge' },
+      );
+    } catch (error) {
+      if (isApiError(error, 'Forbidden'))
+        throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
+      throw error;
+    }
+    reply.code(202);
+    return view(table.find(sandbox.namespace, sandbox.name) ?? { sandbox, pod: undefined }, table);
+  }
+
+  fastify.get('/-/v1/sandboxes', async (request) => {
+    const principal = await caller(request);
+    const { namespace } = request.query as { namespace?: string };
+    const items: SandboxView[] = [];
+    for (const route of table.routes()) {
+      if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
+      if (mayReach(principal, route.sandbox.namespace)) items.push(view(route, table));
+    }
+    return { items };
+  });
+  fastify.get('/-/v1/sandboxes/:name', async (request) => view(await find(request), table));
+  fastify.post('/-/v1/sandboxes/:name/pause', (request, reply) => setMode(request, reply, 'Suspended'));
+  fastify.post('/-/v1/sandboxes/:name/resume', (request, reply) => setMode(request, reply, 'Running'));
+  fastify.get('/-/v1/resolve/:name', async (request) => {
+    const route = await find(request);
+    const { pod, sandbox } = route;
+    const routable = table.isRoutable(route);
+    return {
+      ...view(route, table),
+      address: routable ? pod?.address : null,
+      podUid: routable ? pod?.uid : null,
+      port: sandbox.port,
+    };
+  });
+
+  fastify.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const fallback: Problem =
+      error.statusCode !== undefined && error.statusCode < 500
+        ? { code: 'bad_request', detail: error.message }
+        : { code: 'internal', detail: 'The router failed; its log says why.' };
+    const { status, headers, body } = renderProblem(
+      error instanceof ProblemError ? error.problem : fallback,
+      request.id,
+      false,
+    );
+    reply.code(status).headers(headers).send(body);
+  });
+  fastify.setNotFoundHandler((request, reply) => {
+    const { status, headers, body } = renderProblem(
+      { code: 'not_found', detail: `${request.method} ${request.url.split('?')[0]} is not part of the API.` },
+      request.id,
+      false,
+    );
+    reply.code(status).headers(headers).send(body);
+  });
+}
+
+function view(route: Route, table: RoutingTable): SandboxView {
+  const { sandbox } = route;
+  const awake = table.isRoutable(route) ? 'running' : sandbox.running ? 'starting' : 'paused';
+  return {
+    name: sandbox.name,
+    namespace: sandbox.namespace,
+    state: sandbox.finished ? 'finished' : awake,
+    reason: sandbox.readyReason,
+    message: sandbox.readyMessage,
+    port: sandbox.port,
+    path: `/${sandbox.name}.${sandbox.namespace}/`,
+  };
+}

@@ -1,0 +1,211 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { ProblemCode } from '../problem.ts';
+import type { UpstreamPools } from './pools.ts';
+import { type RewriteContext, responseHeaders } from './response-headers.ts';
+
+/** One request ready to go to a pod. */
+export interface ForwardRequest {
+  request: IncomingMessage;
+  response: ServerResponse;
+  pool: ReturnType<UpstreamPools['get']>;
+  /** Path and query, byte for byte. */
+  path: string;
+  /** name, value, … */
+  headers: string[];
+  hasBody: boolean;
+  rewrite: RewriteContext;
+  /** More headers for the answer (name, value, …), or undefined. */
+  extraHeaders: string[] | undefined;
+  /** Whether the pod is still the one that was chosen: dialling it again is pointless otherwise. */
+  isCurrent(): boolean;
+  /** Called once: with the status sent to the client, or with what kept the sandbox from answering. */
+  done(status: number, failure: UpstreamFailure | undefined): void;
+}
+
+/** Why a sandbox did not answer. `answered` tells that part of the answer had gone to the client already. */
+export interface UpstreamFailure {
+  code: ProblemCode;
+  detail: string;
+  answered: boolean;
+}
+
+/** Pauses before a refused dial is tried again; nothing was sent by then. */
+const DIAL_RETRY_MS = [100, 200, 400];
+const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
+/** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+/**
+ * Sends a request to its pod and streams the answer back, both with back-pressure. A dial that fails is tried again while the pod is current; a request without
+ * body and with an idempotent method is sent once more if a kept connection was found closed; nothing else is ever sent twice.
+ */
+export function forwardHttp(forward: ForwardRequest): void {
+  new HttpForward(forward).dispatch();
+}
+
+/** The undici handler of one request: a class, as its dispatch calls methods on one object and a closure each would cost more. */
+class HttpForward implements Dispatcher.DispatchHandler {
+  readonly forward: ForwardRequest;
+  controller: Dispatcher.DispatchController | undefined;
+  dials = 0;
+  resent = false;
+  ended = false;
+  onClose: (() => void) | undefined;
+
+  constructor(forward: ForwardRequest) {
+    this.forward = forward;
+  }
+
+  dispatch(): void {
+    const { forward } = this;
+    if (this.onClose === undefined) {
+      this.onClose = () => this.clientClosed();
+      forward.response.on('close', this.onClose);
+    }
+    forward.pool.dispatch(
+      {
+        path: forward.path,
+        method: forward.request.method as Dispatcher.HttpMethod,
+        headers: forward.headers,
+        body: forward.hasBody ? forward.request : null,
+        // A held-back answer must not hold back other requests of the connection, and a body is sent while the answer may begin.
+        blocking: false,
+      },
+      this,
+    );
+  }
+
+  clientClosed(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.controller?.abort(new Error('the client left'));
+    this.forward.done(499, undefined);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.controller = controller;
+    if (this.ended) controller.abort(new Error('the client left'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    _headers: unknown,
+    statusText?: string,
+  ): void {
+    const { forward } = this;
+    const { response } = forward;
+    const raw = controller.rawHeaders as Buffer[];
+    if (statusCode < 200) {
+      if (statusCode === 103) response.writeEarlyHints(earlyHints(raw));
+      return;
+    }
+    const headers = responseHeaders(raw, forward.rewrite);
+    if (forward.extraHeaders !== undefined) headers.push(...forward.extraHeaders);
+    response.writeHead(statusCode, statusText ?? '', headers as unknown as Record<string, string>);
+    // Streams must show their head at once, not with their first bytes.
+    if (isStream(headers)) response.flushHeaders();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.forward.response.write(chunk)) {
+      controller.pause();
+      this.forward.response.once('drain', () => controller.resume());
+    }
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    const { response } = this.forward;
+    const trailers = controller.rawTrailers as Buffer[] | null;
+    if (trailers !== null && trailers.length > 0) response.addTrailers(pairs(trailers));
+    this.finish(response.statusCode, undefined);
+    response.end();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.ended) return;
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    const { forward } = this;
+    const { response } = forward;
+    const answered = response.headersSent;
+    if (
+      !answered &&
+      RETRYABLE_DIAL.has(code) &&
+      isDialError(error) &&
+      this.dials < DIAL_RETRY_MS.length &&
+      forward.isCurrent()
+    ) {
+      setTimeout(() => (this.ended ? undefined : this.dispatch()), DIAL_RETRY_MS[this.dials++]);
+      return;
+    }
+    const closedEarly = code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
+    if (
+      !answered &&
+      closedEarly &&
+      !this.resent &&
+      !forward.hasBody &&
+      IDEMPOTENT.has(forward.request.method ?? '') &&
+      wasReused(error)
+    ) {
+      this.resent = true;
+      this.dispatch();
+      return;
+    }
+    this.finish(answered ? response.statusCode : 502, { ...describe(code, error), answered });
+    if (answered) response.destroy();
+  }
+
+  finish(status: number, failure: UpstreamFailure | undefined): void {
+    if (this.ended) return;
+    this.ended = true;
+    if (this.onClose !== undefined) this.forward.response.off('close', this.onClose);
+    this.forward.done(status, failure);
+  }
+}
+
+function isDialError(error: Error): boolean {
+  return (
+    (error as NodeJS.ErrnoException).syscall === 'connect' ||
+    (error as { code?: string }).code === 'UND_ERR_CONNECT_TIMEOUT'
+  );
+}
+
+/** Whether the connection had carried an answer before: only then can its end be a race with the sandbox's own idle timeout. */
+function wasReused(error: Error): boolean {
+  const socket = (error as { socket?: { bytesRead?: number } }).socket;
+  return (socket?.bytesRead ?? 0) > 0;
+}
+
+function describe(code: string, error: Error): { code: ProblemCode; detail: string } {
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
+    return { code: 'upstream_timeout', detail: 'The sandbox did not answer in time.' };
+  if (isDialError(error)) return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
+  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH')
+    return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
+  return { code: 'upstream_reset', detail: 'The sandbox broke the connection.' };
+}
+
+function isStream(headers: string[]): boolean {
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] as string;
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return false;
+  }
+  return true;
+}
+
+function pairs(raw: Buffer[]): [string, string][] {
+  const result: [string, string][] = [];
+  for (let index = 0; index < raw.length; index += 2)
+    result.push([(raw[index] as Buffer).toString('latin1'), (raw[index + 1] as Buffer).toString('latin1')]);
+  return result;
+}
+
+function earlyHints(raw: Buffer[]): Record<string, string[]> & { link: string[] } {
+  const hints: Record<string, string[]> & { link: string[] } = { link: [] };
+  for (const [name, value] of pairs(raw)) {
+    const lower = name.toLowerCase();
+    hints[lower] = [...(hints[lower] ?? []), value];
+  }
+  return hints;
+}

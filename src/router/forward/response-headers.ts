@@ -1,0 +1,85 @@
+/** Where an answer's links and cookies are moved: in path forms the sandbox lives below a prefix. */
+export interface RewriteContext {
+  /** `/counter.default:8080`, without trailing slash; empty in forms that need no rewriting. */
+  prefix: string;
+  /** Authority of the sandbox as it may know itself: the Host that it was sent. */
+  host: string;
+}
+
+/** Headers for one hop alone. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'proxy-authenticate',
+]);
+
+/** An answer's raw headers as the client gets them: end-to-end ones, byte for byte, `Location` and `Set-Cookie` moved below the prefix. */
+export function responseHeaders(raw: readonly Buffer[], context: RewriteContext): string[] {
+  const headers: string[] = [];
+  let listed: string | undefined;
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = (raw[index] as Buffer).toString('latin1');
+    const value = (raw[index + 1] as Buffer).toString('latin1');
+    switch (name.length) {
+      case 10:
+      case 16:
+      case 17:
+      case 7:
+      case 18: {
+        const lower = name.toLowerCase();
+        if (lower === 'connection' && value !== 'keep-alive' && value !== 'close')
+          listed = listed === undefined ? value : `${listed},${value}`;
+        if (HOP_BY_HOP.has(lower)) continue;
+        if (lower === 'set-cookie' && context.prefix !== '') {
+          headers.push(name, moveCookie(value, context.prefix));
+          continue;
+        }
+        break;
+      }
+      case 8:
+        if (context.prefix !== '' && name.toLowerCase() === 'location') {
+          headers.push(name, moveLocation(value, context));
+          continue;
+        }
+        break;
+    }
+    headers.push(name, value);
+  }
+  if (listed !== undefined) dropListed(headers, listed);
+  return headers;
+}
+
+/** A path, or a URL of the sandbox's own host, moved below the prefix; any other is left alone. */
+export function moveLocation(value: string, { prefix, host }: RewriteContext): string {
+  if (value.startsWith('/') && !value.startsWith('//')) return prefix + value;
+  const match = /^(https?:)?\/\/([^/?#]*)(.*)$/i.exec(value);
+  if (match === null || match[2]?.toLowerCase() !== host.toLowerCase()) return value;
+  const rest = match[3] ?? '';
+  return prefix + (rest.startsWith('/') ? rest : `/${rest}`);
+}
+
+/** A cookie kept to its sandbox: its path below the prefix, its domain dropped. */
+export function moveCookie(value: string, prefix: string): string {
+  const parts = value.split(';').filter((part) => !/^\s*domain\s*=/i.test(part));
+  let found = false;
+  const moved = parts.map((part, index) => {
+    const path = index > 0 ? /^\s*path\s*=\s*(.*)$/i.exec(part)?.[1] : undefined;
+    if (path === undefined) return part;
+    found = true;
+    return ` Path=${prefix}${path.startsWith('/') ? path : '/'}`;
+  });
+  if (!found) moved.push(` Path=${prefix}/`);
+  return moved.join(';');
+}
+
+function dropListed(headers: string[], connection: string): void {
+  for (const part of connection.split(',')) {
+    const name = part.trim().toLowerCase();
+    if (name === '' || name === 'close' || name === 'keep-alive') continue;
+    for (let index = headers.length - 2; index >= 0; index -= 2)
+      if (headers[index]?.toLowerCase() === name) headers.splice(index, 2);
+  }
+}

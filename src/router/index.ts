@@ -1,0 +1,9 @@
+export {
+  createApiKeyAuthenticator,
+  createIdentity,
+  type Identity,
+  parseApiKeys,
+  type StoredApiKey,
+  upTokenKey,
+} from './identity/index.ts';
+export { type Router, type RouterOptions, startRouter } from './router.ts';

@@ -1,0 +1,235 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import Fastify from 'fastify';
+import type { ResourceClient } from '../kubernetes/index.ts';
+import { createRouterMetrics } from '../telemetry/index.ts';
+import { registerControlApi } from './control-api.ts';
+import { startTableFeed } from './feed.ts';
+import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
+import type { Identity, Principal } from './identity/index.ts';
+import { problemBytes } from './problem.ts';
+import { createProxy, type RequestOutcome } from './proxy.ts';
+import { createRoutingTable } from './table/index.ts';
+import { createWaker, type WakeLimits } from './wake/index.ts';
+
+/** Everything that a router is made with. */
+export interface RouterOptions {
+  client: ResourceClient;
+  /** Namespaces to serve; all if empty. */
+  namespaces: readonly string[];
+  listen: { host: string; port: number };
+  adminListen: { host: string; port: number };
+  /** Undefined lets anybody in, as `anonymous`. */
+  identity: Identity | undefined;
+  baseDomain: string | undefined;
+  pathPrefix: string | undefined;
+  trustedProxies: readonly string[];
+  wakeLimits: WakeLimits;
+  maxBodyBytes: number;
+  drainTimeoutMs: number;
+  /** One line for each request, or undefined. */
+  accessLog: ((line: string) => void) | undefined;
+  /** Told of failures that no caller sees. */
+  report(what: string, error: unknown): void;
+}
+
+/** A router that listens. */
+export interface Router {
+  url: string;
+  adminUrl: string;
+  /** Resolves when the routing table is complete for the first time. */
+  synced: Promise<void>;
+  /** Stops taking requests, waits for those under way within the drain timeout, then ends. */
+  close(): Promise<void>;
+}
+
+/** Upstream timeouts (design section 6 and issue of the data path): connect, head of the answer, silence in a stream. */
+const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300_000 };
+const MAX_HEADER_BYTES = 32_768;
+
+/** Who everybody is where no credentials are asked for. */
+const ANONYMOUS: Principal = {
+  tenant: 'default',
+  defaultNamespace: 'default',
+  namespaces: '*',
+  scopes: new Set(['route', 'wake', 'manage'] as const),
+  credentialId: 'anonymous',
+  expiresAtMs: 8.64e15,
+};
+
+/** Starts the proxy and its admin server. */
+export async function startRouter(options: RouterOptions): Promise<Router> {
+  const table = createRoutingTable();
+  const feed = startTableFeed(options.client, table, options.namespaces, (error) =>
+    options.report('following the cluster', error),
+  );
+  const pools = createUpstreamPools(TIMEOUTS);
+  const tunnels = createTunnels();
+  table.onRetired((uid) => {
+    pools.closePod(uid);
+    tunnels.closePod(uid);
+  });
+  const waker = createWaker({
+    client: options.client,
+    table,
+    limits: options.wakeLimits,
+    finished: (result, durationMs) => metrics.wake(result, durationMs),
+  });
+  const proxy = createProxy({
+    table,
+    isSynced: feed.isSynced,
+    identity: options.identity,
+    anonymous: ANONYMOUS,
+    waker,
+    pools,
+    tunnels,
+    proxies: createTrustedProxies(options.trustedProxies),
+    address: { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix },
+    maxBodyBytes: options.maxBodyBytes,
+    connectTimeoutMs: TIMEOUTS.connectMs,
+    responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
+    finished: account,
+  });
+  const metrics = createRouterMetrics({
+    inFlight: proxy.inFlight,
+    held: waker.heldCount,
+    tunnels: tunnels.count,
+    sandboxes: table.size,
+    tableAgeSeconds: () => feed.ageMs() / 1000,
+  });
+  let draining = false;
+
+  function account(outcome: RequestOutcome): void {
+    metrics.request(outcome.status, outcome.durationMs);
+    if (outcome.problem !== undefined) metrics.problem(outcome.problem.code);
+    options.accessLog?.(accessLine(outcome));
+  }
+
+  let server!: Server;
+  const fastify = Fastify({
+    genReqId: () => randomUUID(),
+    serverFactory: (control) => {
+      server = createServer({
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: 30_000,
+        requestTimeout: 0,
+        keepAliveTimeout: 75_000,
+        noDelay: true,
+      });
+      server.on('request', (request, response) => {
+        if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) control(request, response);
+        else proxy.handle(request, response, false);
+      });
+      server.on('checkContinue', (request, response) => {
+        if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) {
+          response.writeContinue();
+          control(request, response);
+        } else proxy.handle(request, response, true);
+      });
+      server.on('upgrade', (request, socket, head) => proxy.upgrade(request, socket, head));
+      return server;
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
+  });
+  fastify.get('/healthz', () => ({ status: 'ok' }));
+  registerControlApi(fastify, { client: options.client, table, identity: options.identity, anonymous: ANONYMOUS });
+
+  const admin = Fastify();
+  admin.get('/healthz', () => ({ status: 'ok' }));
+  admin.get('/readyz', (_request, reply) => {
+    const ready = feed.isSynced() && !draining;
+    reply.code(ready ? 200 : 503);
+    return {
+      ready,
+      draining,
+      tableSynced: feed.isSynced(),
+      tableAgeSeconds: Math.round(feed.ageMs() / 1000),
+      sandboxes: table.size(),
+    };
+  });
+  admin.get('/metrics', async (_request, reply) => {
+    reply.header('content-type', metrics.registry.contentType);
+    return await metrics.registry.metrics();
+  });
+
+  try {
+    await fastify.listen(options.listen);
+    await admin.listen(options.adminListen);
+  } catch (error) {
+    feed.close();
+    await Promise.all([fastify.close(), admin.close()]);
+    throw error;
+  }
+
+  return {
+    url: urlOf(server, options.listen.host),
+    adminUrl: urlOf(admin.server, options.adminListen.host),
+    synced: feed.synced,
+    close: async () => {
+      draining = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => {
+        tunnels.closeAll();
+        server.closeAllConnections();
+      }, options.drainTimeoutMs);
+      if (tunnels.count() > 0) tunnels.closeAll();
+      await closed;
+      clearTimeout(timer);
+      waker.close();
+      feed.close();
+      await Promise.all([pools.close(), fastify.close(), admin.close()]);
+    },
+  };
+}
+
+/** `/-/…` and `/healthz` are the router's own, except on a sandbox's own origin. */
+function isOurs(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
+  const own = (url.charCodeAt(1) === 45 && url.charCodeAt(2) === 47) || url === '/healthz';
+  if (!own || baseDomain === undefined || host === undefined) return own;
+  return !host.toLowerCase().replace(/:\d+$/, '').endsWith(`.${baseDomain}`);
+}
+
+function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (socket.destroyed || error.code === 'ECONNRESET') return;
+  const overflow = error.code === 'HPE_HEADER_OVERFLOW';
+  const problem = overflow
+    ? ({
+        code: 'headers_too_large',
+        detail: `Request line and headers may have ${MAX_HEADER_BYTES} bytes together.`,
+      } as const)
+    : ({ code: 'bad_request', detail: 'The request is not valid HTTP/1.1.' } as const);
+  socket.end(problemBytes(problem, randomUUID()));
+}
+
+/** Path without query: queries carry secrets. */
+function accessLine({
+  request,
+  status,
+  durationMs,
+  sandbox,
+  namespace,
+  credentialId,
+  problem,
+  requestId,
+}: RequestOutcome): string {
+  return JSON.stringify({
+    time: new Date().toISOString(),
+    method: request.method,
+    path: (request.url ?? '').split('?', 1)[0],
+    status,
+    durationMs: Math.round(durationMs * 100) / 100,
+    client: request.socket.remoteAddress,
+    sandbox,
+    namespace,
+    credential: credentialId,
+    code: problem?.code,
+    requestId,
+  });
+}
+
+function urlOf(server: { address(): AddressInfo | string | null }, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

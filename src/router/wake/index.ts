@@ -1,0 +1,1 @@
+export { createWaker, type WakeLimits, type WakeRequest, type WakeResult, type Waker } from './waker.ts';

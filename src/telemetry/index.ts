@@ -1,0 +1,1 @@
+export { createRouterMetrics, type RouterGauges, type RouterMetrics } from './router-metrics.ts';

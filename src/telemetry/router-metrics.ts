@@ -1,0 +1,130 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What the router counts. The hot path adds to plain numbers; prom-client reads them at scrape time. */
+export interface RouterMetrics {
+  registry: Registry;
+  request(status: number, durationMs: number): void;
+  wake(result: 'ok' | 'failed', durationMs: number): void;
+  problem(code: string): void;
+}
+
+/** Gauges read at scrape time. */
+export interface RouterGauges {
+  inFlight(): number;
+  held(): number;
+  tunnels(): number;
+  sandboxes(): number;
+  tableAgeSeconds(): number;
+}
+
+const BUCKETS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 180_000];
+
+/** Metrics of one router in a registry of their own. */
+export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const byStatus = new Float64Array(1000);
+  const buckets = new Float64Array(BUCKETS_MS.length + 1);
+  let durationSumMs = 0;
+  let requests = 0;
+
+  new Counter({
+    name: 'sandbox_router_requests_total',
+    help: 'Requests answered, by status code (499: the client left).',
+    labelNames: ['code'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      byStatus.forEach((count, status) => {
+        if (count > 0) this.inc({ code: String(status) }, count);
+      });
+    },
+  });
+  registerDurations(registry, () => ({ buckets, sumSeconds: durationSumMs / 1000, count: requests }));
+  const wakes = new Counter({
+    name: 'sandbox_router_wakes_total',
+    help: 'Wakes that ended, by result.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  const wakeSeconds = new Histogram({
+    name: 'sandbox_router_wake_duration_seconds',
+    help: 'Time from the first request of a paused sandbox until its port accepted.',
+    buckets: [0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 55],
+    registers: [registry],
+  });
+  const problems = new Counter({
+    name: 'sandbox_router_problems_total',
+    help: 'Requests that the router answered by itself, by problem code.',
+    labelNames: ['code'],
+    registers: [registry],
+  });
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('sandbox_router_inflight_requests', 'Requests being answered.', gauges.inFlight);
+  gauge('sandbox_router_held_requests', 'Requests held while their sandbox wakes.', gauges.held);
+  gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
+  gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
+  gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
+
+  return {
+    registry,
+    request: (status, durationMs) => {
+      byStatus[status] = (byStatus[status] ?? 0) + 1;
+      durationSumMs += durationMs;
+      requests++;
+      let index = 0;
+      while (index < BUCKETS_MS.length && durationMs > (BUCKETS_MS[index] as number)) index++;
+      buckets[index] = (buckets[index] as number) + 1;
+    },
+    wake: (result, durationMs) => {
+      wakes.inc({ result });
+      wakeSeconds.observe(durationMs / 1000);
+    },
+    problem: (code) => problems.inc({ code }),
+  };
+}
+
+/** A histogram whose observations are kept outside: three counters in the exposition format's own shape. */
+function registerDurations(
+  registry: Registry,
+  read: () => { buckets: Float64Array; sumSeconds: number; count: number },
+): void {
+  const name = 'sandbox_router_request_duration_seconds';
+  const bucketGauge = new Gauge({
+    name: `${name}_bucket`,
+    help: 'Cumulative counts of request durations.',
+    labelNames: ['le'],
+    registers: [registry],
+    collect() {
+      const { buckets, count } = read();
+      let sum = 0;
+      BUCKETS_MS.forEach((bound, index) => {
+        sum += buckets[index] ?? 0;
+        this.set({ le: String(bound / 1000) }, sum);
+      });
+      this.set({ le: '+Inf' }, count);
+    },
+  });
+  void bucketGauge;
+  for (const [suffix, help, value] of [
+    ['sum', 'Total of request durations.', () => read().sumSeconds],
+    ['count', 'Number of request durations.', () => read().count],
+  ] as const) {
+    new Gauge({
+      name: `${name}_${suffix}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+}
