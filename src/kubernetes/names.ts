@@ -4,6 +4,21 @@
 export const NAME_HASH_LABEL = 'agents.x-k8s.io/sandbox-name-hash';
 /** Label on a Sandbox and its Pod while a warm pool owns it. */
 export const WARM_POOL_LABEL = 'agents.x-k8s.io/warm-pool-sandbox';
+/** Label on Sandboxes and Pods made from a template: {@link nameHash} of the template's name. */
+export const TEMPLATE_REF_HASH_LABEL = 'agents.x-k8s.io/sandbox-template-ref-hash';
+/** Label on a Sandbox (and, while a claim owns it, its Pod): UID of the claim. */
+export const CLAIM_UID_LABEL = 'agents.x-k8s.io/claim-uid';
+/** Label on a Sandbox and its Pod: what kind of client made it. */
+export const CREATED_BY_LABEL = 'agents.x-k8s.io/created-by';
+/** Label `true` on a Pod, Service or PersistentVolumeClaim without an owner lets a Sandbox of that name take it over. */
+export const ADOPTABLE_LABEL = 'agents.x-k8s.io/adoptable';
+/** Annotations on a Pod: which label and annotation keys came from the Sandbox's template (sorted, with commas). */
+export const PROPAGATED_LABELS_ANNOTATION = 'agents.x-k8s.io/propagated-labels';
+export const PROPAGATED_ANNOTATIONS_ANNOTATION = 'agents.x-k8s.io/propagated-annotations';
+/** Annotation with W3C trace headers; stays on the Sandbox. */
+export const TRACE_CONTEXT_ANNOTATION = 'opentelemetry.io/trace-context';
+/** API group of claims, templates and warm pools. */
+export const EXTENSIONS_GROUP = 'extensions.agents.x-k8s.io';
 /** Annotation on a Sandbox that names its Pod when the Pod's name differs. */
 export const POD_NAME_ANNOTATION = 'agents.x-k8s.io/pod-name';
 
@@ -20,7 +35,10 @@ export const EGRESS_LABEL = 'sandbox-router/egress';
 export const SNAPSHOT_ANNOTATION = 'sandbox-router/snapshot';
 /** Annotation on a Sandbox: `allow` lets it start cold when its snapshot can't be restored; anything else keeps it stopped. */
 export const COLD_START_ANNOTATION = 'sandbox-router/cold-start';
-/** Annotation on a Pod: a checkpoint is asked for, under this snapshot id. Answered by {@link CHECKPOINTED_CONDITION}. */
+/**
+ * Annotation on a Pod: a checkpoint is asked for; the value tells one request from the next (the Sandbox's generation). Answered by
+ * {@link CHECKPOINTED_CONDITION}. The snapshot's id is the Pod's UID.
+ */
 export const CHECKPOINT_ANNOTATION = 'sandbox-router/checkpoint';
 /** Annotation on a Pod: start by restoring this snapshot. */
 export const RESTORE_ANNOTATION = 'sandbox-router/restore-from';

@@ -29,6 +29,15 @@ export const SERVICES: ResourceType = {
   namespaced: true,
 };
 
+/** v1 PersistentVolumeClaim. */
+export const PERSISTENT_VOLUME_CLAIMS: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'persistentvolumeclaims',
+  kind: 'PersistentVolumeClaim',
+  namespaced: true,
+};
+
 /** `apiVersion` of a type's objects: `v1`, `agents.x-k8s.io/v1beta1`. */
 export function apiVersionOf(type: ResourceType): string {
   return type.group === '' ? type.version : `${type.group}/${type.version}`;

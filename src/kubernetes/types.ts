@@ -183,6 +183,24 @@ export interface Pod extends KubernetesObject {
   };
 }
 
+/** A port of a Service. */
+export interface ServicePort {
+  name?: string;
+  protocol?: 'TCP' | 'UDP' | 'SCTP';
+  port: number;
+  targetPort?: number | string;
+}
+
+/** v1 Service. */
+export interface Service extends KubernetesObject {
+  spec: { clusterIP?: string; selector?: Record<string, string>; ports?: ServicePort[] };
+}
+
+/** v1 PersistentVolumeClaim. */
+export interface PersistentVolumeClaim extends KubernetesObject {
+  spec: Record<string, unknown>;
+}
+
 /** v1 Status: the body of every API error (and of a successful delete). */
 export interface Status {
   apiVersion: 'v1';

@@ -50,8 +50,8 @@ export function createInProcessClient(operations: Operations, review: ReviewHand
         yield { type: event.type, object: copy<T>(event.object) };
     },
     async create<T extends KubernetesObject>(type: ResourceType, object: T) {
-      const reviewed = review(type.group, type.version, type.plural, object, caller);
-      if (reviewed !== undefined) return copy<T>(reviewed);
+      const answer = review(type.group, type.version, type.plural);
+      if (answer !== undefined) return copy<T>(answer(object, caller));
       const { namespace } = object.metadata;
       const target = namespace === undefined ? {} : { namespace };
       return copy<T>(await operations.create(endpointOf(type), target, object, contextFor()));

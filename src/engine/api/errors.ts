@@ -80,8 +80,20 @@ export function expired(message: string): ApiError {
 }
 
 /** 405 for a verb that the resource doesn't have. */
-export function methodNotAllowed(): ApiError {
-  return failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+export function methodNotAllowed(kind?: Named, verb = 'method'): ApiError {
+  return kind === undefined
+    ? failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {})
+    : failure(
+        405,
+        'MethodNotAllowed',
+        `${verb.toLowerCase()} is not supported on resources of kind "${qualifiedResource(kind)}"`,
+        detailsOf(kind, ''),
+      );
+}
+
+/** 422 for a wrong query parameter or option: `options` is the kind that has it, `ListOptions`. */
+export function invalidOptions(options: string, errors: FieldError[]): ApiError {
+  return invalid({ group: 'meta.k8s.io', plural: '', kind: options }, '', errors);
 }
 
 /** 415 for a body of an unknown kind. */
@@ -100,7 +112,7 @@ export function notAcceptable(accepted: string[]): ApiError {
 
 /** 504: a version that does not exist yet. */
 export function futureVersion(asked: number, current: number): ApiError {
-  return failure(504, 'Timeout', `Too large resource version: ${asked}, current: ${current}`, {
+  return failure(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${current}`, {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
     retryAfterSeconds: 1,
   });

@@ -1,14 +1,16 @@
 import type { FieldError } from './schema/validate.ts';
 
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+/** A DNS label (RFC 1123). */
+export const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const NAME_PART = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 
 const SUBDOMAIN_WORDS =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an " +
   "alphanumeric character (e.g. 'example.com', regex used for validation is " +
   "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL_WORDS =
+/** What a DNS label looks like, in Kubernetes' words. */
+export const LABEL_WORDS =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric " +
   "character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const NAME_PART_WORDS =
@@ -22,6 +24,7 @@ const VALUE_WORDS =
 /** What is wrong with an object's name under that rule; empty when it may be used. */
 export function nameErrors(name: string, rule: 'subdomain' | 'label', field = 'metadata.name'): FieldError[] {
   const [pattern, words, longest] = rule === 'label' ? [LABEL, LABEL_WORDS, 63] : [SUBDOMAIN, SUBDOMAIN_WORDS, 253];
+  if (rule === 'label' && name.includes('.')) return [wrong(field, name, 'must not contain dots')];
   const errors: FieldError[] = [];
   if (!pattern.test(name)) errors.push(wrong(field, name, words));
   if (name.length > longest) errors.push(wrong(field, name, `must be no more than ${longest} characters`));

@@ -75,6 +75,8 @@ export interface ContainerRuntime {
   exec(id: string, command: string[], options?: { timeoutMs?: number; stdin?: Buffer }): Promise<ExecResult>;
   /** Ids of every container this runtime holds state for, running or not: what a restarted engine re-attaches or cleans up. */
   list(): Promise<string[]>;
+  /** Removes what all containers share, if none is left. */
+  close(): Promise<void>;
 }
 
 /** A failed runtime call. Codes: `runtime_unavailable`, `start_failed`, `checkpoint_failed`, `snapshot_corrupt`, `timeout`, `not_running`. */

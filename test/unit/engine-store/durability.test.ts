@@ -11,7 +11,11 @@ import { openStore } from '../../../src/engine/store/index.ts';
 const writer = join(dirname(fileURLToPath(import.meta.url)), 'writer.ts');
 
 /** Lets a process write until it has acknowledged that many writes, kills it, and gives what it had acknowledged. */
-async function writeUntilKilled(directory: string, round: number, atLeast: number): Promise<[name: string, revision: number][]> {
+async function writeUntilKilled(
+  directory: string,
+  round: number,
+  atLeast: number,
+): Promise<[name: string, revision: number][]> {
   const child = spawn(process.execPath, [writer, directory, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   for await (const chunk of child.stdout) {
@@ -33,7 +37,10 @@ it('keeps every acknowledged write through kill -9, and revisions only grow', as
     for (const [name, revision] of acknowledged)
       assert.equal(Number(store.get('things', name)?.metadata.resourceVersion), revision, name);
     const revisions = acknowledged.map(([, revision]) => revision);
-    assert.deepEqual(revisions, [...new Set(revisions)].sort((left, right) => left - right));
+    assert.deepEqual(
+      revisions,
+      [...new Set(revisions)].sort((left, right) => left - right),
+    );
     assert.ok(store.revision >= (revisions.at(-1) ?? 0));
     await store.close();
   } finally {

@@ -90,7 +90,11 @@ describe('the store', () => {
     await remove('a');
     const changes = store.changes('things', revision);
     assert.deepEqual(
-      changes.map(({ type, object, previous }) => [type, object.metadata.labels?.value, previous?.metadata.labels?.value]),
+      changes.map(({ type, object, previous }) => [
+        type,
+        object.metadata.labels?.value,
+        previous?.metadata.labels?.value,
+      ]),
       [
         ['MODIFIED', '1', '0'],
         ['DELETED', '1', '1'],

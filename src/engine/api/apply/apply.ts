@@ -142,10 +142,9 @@ function conflictError(conflicts: { other: ManagedEntry; path: FieldPath }[]): E
   return failure(409, 'Conflict', message, { causes });
 }
 
-function describe({ manager, subresource, apiVersion, operation, time }: ManagedEntry): string {
+function describe({ manager, subresource, apiVersion, operation }: ManagedEntry): string {
   const through = subresource === undefined ? '' : ` with subresource "${subresource}"`;
-  const when = operation === 'Update' && time !== undefined ? ` at ${time}` : '';
-  return `"${manager}"${through} using ${apiVersion}${when}`;
+  return `"${manager}"${through}${operation === 'Update' ? ` using ${apiVersion}` : ''}`;
 }
 
 function groupByManager(conflicts: { other: ManagedEntry; path: FieldPath }[]): string {

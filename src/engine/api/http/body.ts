@@ -19,12 +19,12 @@ export function readBody(contentType: string | undefined, body: unknown): unknow
   throw unsupportedMediaType(['application/json', 'application/yaml']);
 }
 
-/** @throws ApiError BadRequest for what is no JSON */
-export function readJson(bytes: Buffer): unknown {
+/** Parses JSON. @throws ApiError BadRequest that says what it was to be */
+export function readJson(bytes: Buffer, what = 'JSON'): unknown {
   try {
     return JSON.parse(bytes.toString());
   } catch (error) {
-    throw badRequest(`error decoding JSON: ${(error as Error).message}`);
+    throw badRequest(`error decoding ${what}: ${(error as Error).message}`);
   }
 }
 

@@ -94,7 +94,7 @@ function resourcesOf(kind: Kind, _version: KindVersion): Resource[] {
     singularName: kind.singular,
     namespaced: kind.namespaced,
     kind: kind.kind,
-    verbs: VERBS,
+    verbs: kind.deleteCollection === false ? VERBS.filter((verb) => verb !== 'deletecollection') : VERBS,
     ...(kind.shortNames === undefined ? {} : { shortNames: kind.shortNames }),
     ...(kind.categories === undefined ? {} : { categories: kind.categories }),
   };

@@ -1,7 +1,15 @@
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { badRequest, failure, methodNotAllowed, noSuchResource, unsupportedMediaType } from '../errors.ts';
+import {
+  badRequest,
+  failure,
+  invalidOptions,
+  methodNotAllowed,
+  noSuchResource,
+  notFound,
+  unsupportedMediaType,
+} from '../errors.ts';
 import type { Caller } from '../kinds/index.ts';
 import type { ApiObject } from '../object.ts';
 import {
@@ -51,9 +59,10 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     const path = parseResourcePath(request.url.split('?', 1)[0] ?? '');
     const query = flatQuery(request.query);
     const call: Call = { request, reply, path, query, context: contextOf(request, reply, query, caller) };
-    if (request.method === 'POST' && path.name === undefined) {
-      const answered = review(path.group, path.version, path.plural, reviewBody(call), caller);
-      if (answered !== undefined) return reply.code(201).send(answered);
+    const answer = path.name === undefined ? review(path.group, path.version, path.plural) : undefined;
+    if (answer !== undefined) {
+      if (request.method !== 'POST') throw methodNotAllowed();
+      return reply.code(201).send(answer(readBody(request.headers['content-type'], request.body), caller));
     }
     const endpoint = operations.endpoint(path.group, path.version, path.plural);
     if (endpoint.version.deprecationWarning !== undefined) call.context.warn(endpoint.version.deprecationWarning);
@@ -66,10 +75,6 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     });
   };
 
-  function reviewBody({ request }: Call): unknown {
-    return readBody(request.headers['content-type'], request.body);
-  }
-
   async function collection(call: Call, endpoint: Endpoint): Promise<unknown> {
     const { request, reply, path, query, context } = call;
     const narrowed = { ...listRequest(query), ...(path.namespace === undefined ? {} : { namespace: path.namespace }) };
@@ -78,7 +83,8 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
         if (isTrue(query.watch)) return startWatch(dependencies, endpoint, narrowed, query, reply, () => shapeOf(call));
         return representPage(endpoint, operations.list(endpoint, narrowed), shapeOf(call));
       case 'POST': {
-        if (endpoint.kind.namespaced && path.namespace === undefined) throw methodNotAllowed();
+        if (endpoint.kind.namespaced && path.namespace === undefined)
+          throw methodNotAllowed(endpoint.kind, request.method);
         const shape = shapeOf(call);
         const body = readBody(request.headers['content-type'], request.body);
         const created = await operations.create(
@@ -90,13 +96,14 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
         return reply.code(201).send(representObject(endpoint, created, shape));
       }
       case 'DELETE': {
+        if (endpoint.kind.deleteCollection === false) throw methodNotAllowed();
         const options = parseDeleteOptions(readBody(request.headers['content-type'], request.body), query);
         const page = operations.list(endpoint, narrowed);
         await Promise.all(page.items.map((item) => operations.delete(endpoint, item.metadata, options, context)));
         return representPage(endpoint, page, shapeOf(call));
       }
       default:
-        throw methodNotAllowed();
+        throw methodNotAllowed(endpoint.kind, request.method);
     }
   }
 
@@ -111,7 +118,8 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
         'NotImplemented',
         `pods/${subresource} is not served by this engine; talk to the sandbox through its URL`,
       );
-    if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status)) throw noSuchResource();
+    if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status))
+      throw notFound(endpoint.kind, target.name);
     const part = subresource === 'status' ? ('status' as const) : undefined;
     switch (request.method) {
       case 'GET':
@@ -129,12 +137,12 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
         return reply.code(created ? 201 : 200).send(representObject(endpoint, patched, shape));
       }
       case 'DELETE': {
-        if (part !== undefined) throw methodNotAllowed();
+        if (part !== undefined) throw methodNotAllowed(endpoint.kind, request.method);
         const options = parseDeleteOptions(readBody(request.headers['content-type'], request.body), query);
-        return operations.delete(endpoint, target, options, context);
+        return withoutCode(await operations.delete(endpoint, target, options, context));
       }
       default:
-        throw methodNotAllowed();
+        throw methodNotAllowed(endpoint.kind, request.method);
     }
   }
 
@@ -145,7 +153,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
       const body = readBody(request.headers['content-type'], request.body);
       return writeScale(operations, endpoint, target, () => body, context);
     }
-    if (request.method !== 'PATCH') throw methodNotAllowed();
+    if (request.method !== 'PATCH') throw methodNotAllowed(endpoint.kind, request.method);
     const { type, body } = readPatch(call, endpoint);
     const change = (value: ApiObject) => (type === 'json' ? applyJsonPatch(value, body) : applyMergePatch(value, body));
     return writeScale(operations, endpoint, target, change, context);
@@ -153,7 +161,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
 
   async function log(call: Call, endpoint: Endpoint, target: Target): Promise<unknown> {
     const { request, reply, query } = call;
-    if (request.method !== 'GET') throw methodNotAllowed();
+    if (request.method !== 'GET') throw methodNotAllowed(endpoint.kind, request.method);
     const pod = operations.get(endpoint, target);
     if (dependencies.podLogs === undefined) throw failure(501, 'NotImplemented', 'this engine keeps no logs of pods');
     const stop = new AbortController();
@@ -184,6 +192,13 @@ async function sendLog(
   return reply.type('text/plain').send(Readable.from(all()));
 }
 
+/** Over HTTP the `Status` of a success carries no code. */
+function withoutCode(answer: object): unknown {
+  if (!('code' in answer)) return answer;
+  const { code: _, ...rest } = answer;
+  return rest;
+}
+
 function readPatch({ request, query }: Call, endpoint: Endpoint): PatchRequest {
   const type = mediaType(request.headers['content-type']);
   const name = (Object.keys(PATCH_TYPES) as PatchRequest['type'][]).find(
@@ -192,12 +207,14 @@ function readPatch({ request, query }: Call, endpoint: Endpoint): PatchRequest {
   if (name === undefined || !patchTypesOf(endpoint).includes(type)) throw unsupportedMediaType(patchTypesOf(endpoint));
   const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   if (isTrue(query.force) && name !== 'apply')
-    throw failure(
-      422,
-      'Invalid',
-      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
-    );
-  return { type: name, body: name === 'apply' ? readYaml(bytes) : readJson(bytes), force: isTrue(query.force) };
+    throw invalidOptions('PatchOptions', [
+      { field: 'force', reason: 'FieldValueForbidden', message: 'Forbidden: may not be specified for non-apply patch' },
+    ]);
+  return {
+    type: name,
+    body: name === 'apply' ? readYaml(bytes) : readJson(bytes, 'patch'),
+    force: isTrue(query.force),
+  };
 }
 
 function contextOf(
@@ -213,8 +230,8 @@ function contextOf(
   return {
     caller,
     ...(manager === undefined || manager === '' ? {} : { fieldManager: manager.slice(0, 128) }),
-    dryRun: dryRunOf(query.dryRun),
-    fieldValidation: fieldValidationOf(query.fieldValidation),
+    dryRun: dryRunOf(query.dryRun, request.method),
+    fieldValidation: fieldValidationOf(query.fieldValidation, request.method),
     warn: (message) => {
       warnings.push(`299 - ${JSON.stringify(message.replace(/[^\x20-\x7e]/g, '?'))}`);
       reply.header('warning', warnings);
@@ -222,30 +239,35 @@ function contextOf(
   };
 }
 
-function dryRunOf(value: string | undefined): boolean {
+const OPTIONS_OF: Record<string, string> = {
+  POST: 'CreateOptions',
+  PUT: 'UpdateOptions',
+  PATCH: 'PatchOptions',
+  DELETE: 'DeleteOptions',
+};
+
+function dryRunOf(value: string | undefined, method: string): boolean {
   if (value === undefined || value === '') return false;
   if (value === 'All') return true;
-  throw failure(
-    422,
-    'Invalid',
-    `Options.meta.k8s.io "" is invalid: dryRun: Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
-  );
+  const message = `Unsupported value: [${JSON.stringify(value)}]: supported values: "All"`;
+  throw invalidOptions(OPTIONS_OF[method] ?? 'ListOptions', [
+    { field: 'dryRun', reason: 'FieldValueNotSupported', message },
+  ]);
 }
 
-function fieldValidationOf(value: string | undefined): RequestContext['fieldValidation'] {
+function fieldValidationOf(value: string | undefined, method: string): RequestContext['fieldValidation'] {
   if (value === undefined || value === '') return 'Warn';
   if (value === 'Strict' || value === 'Warn' || value === 'Ignore') return value;
-  throw failure(
-    422,
-    'Invalid',
-    `Options.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "Ignore", "Strict", "Warn"`,
-  );
+  const message = `Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`;
+  throw invalidOptions(OPTIONS_OF[method] ?? 'ListOptions', [
+    { field: 'fieldValidation', reason: 'FieldValueNotSupported', message },
+  ]);
 }
 
 function listRequest(query: Record<string, string>): ListRequest {
   const { limit, labelSelector, fieldSelector, resourceVersion, resourceVersionMatch } = query;
   if (limit !== undefined && limit !== '' && !/^\d+$/.test(limit))
-    throw badRequest(`limit: Invalid value: ${JSON.stringify(limit)}: must be a number`);
+    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(limit)}: invalid syntax`);
   return {
     ...(limit === undefined || limit === '' ? {} : { limit: Number(limit) }),
     ...(query.continue === undefined ? {} : { continue: query.continue }),

@@ -49,6 +49,10 @@ export interface Kind {
   /** Whether `status` is written through its subresource only. */
   status: boolean;
   scale?: ScalePaths;
+  /** Whether `metadata.generation` counts changes of the desired state; custom resources always do. */
+  generation?: boolean;
+  /** False where a whole collection can't be deleted at once. */
+  deleteCollection?: false;
   /** Rule for names; DNS subdomain by default. */
   names?: 'subdomain' | 'label';
   /** Fields beyond metadata.name and metadata.namespace that field selectors may name. */

@@ -14,6 +14,7 @@ export const namespace: Kind = {
   namespaced: false,
   builtIn: true,
   status: true,
+  deleteCollection: false,
   names: 'label',
   versions: [
     {

@@ -47,6 +47,7 @@ export const networkPolicy: Kind = {
   namespaced: true,
   builtIn: true,
   status: false,
+  generation: true,
   versions: [
     {
       version: 'v1',

@@ -38,7 +38,7 @@ function containerErrors(container: unknown, path: string, volumeNames: Set<stri
 }
 
 function notFound(field: string, name: string): FieldError {
-  return { field, reason: 'FieldValueInvalid', message: `Not found: ${JSON.stringify(name)}` };
+  return { field, reason: 'FieldValueNotFound', message: `Not found: ${JSON.stringify(name)}` };
 }
 
 function duplicates(

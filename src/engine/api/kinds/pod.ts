@@ -43,11 +43,12 @@ export const pod: Kind = {
   namespaced: true,
   builtIn: true,
   status: true,
+  generation: true,
   versions: [
     {
       version: 'v1',
       schema: rootSchema('Containers that share a network and a life.', {
-        spec: required(podSpecSchema({ defaults: true })),
+        spec: { ...podSpecSchema({ defaults: true }), default: {} },
         status: object('The Pod as it is.', {
           phase: string('Pending, Running, Succeeded, Failed or Unknown.'),
           conditions,

@@ -44,18 +44,33 @@ export function decode(
 }
 
 function checkType(endpoint: Endpoint, body: Record<string, unknown>): void {
-  const { apiVersion, kind } = body;
-  if (kind !== undefined && kind !== endpoint.kind.kind)
-    throw badRequest(`the kind in the data (${String(kind)}) does not match the expected kind (${endpoint.kind.kind})`);
-  if (apiVersion !== undefined && apiVersion !== endpoint.apiVersion)
+  const { apiVersion = endpoint.apiVersion, kind = endpoint.kind.kind } = body;
+  const fitting = kind === endpoint.kind.kind && apiVersion === endpoint.apiVersion;
+  if (fitting) return;
+  if (endpoint.kind.builtIn)
     throw badRequest(
-      `the API version in the data (${String(apiVersion)}) does not match the expected API version (${endpoint.apiVersion})`,
+      `${kind} in version ${JSON.stringify(apiVersion)} cannot be handled as a ${endpoint.kind.kind}: no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)}`,
     );
+  if (kind !== endpoint.kind.kind)
+    throw invalid({ ...endpoint.kind, kind: String(kind) }, nameOf(body), [
+      {
+        field: 'kind',
+        reason: 'FieldValueInvalid',
+        message: `Invalid value: ${JSON.stringify(kind)}: must be ${endpoint.kind.kind}`,
+      },
+    ]);
+  throw badRequest(
+    `the API version in the data (${apiVersion}) does not match the expected API version (${endpoint.apiVersion})`,
+  );
+}
+
+function nameOf({ metadata }: Record<string, unknown>): string {
+  return isPlainObject(metadata) && typeof metadata.name === 'string' ? metadata.name : '';
 }
 
 function reportUnknown(endpoint: Endpoint, unknownFields: string[], context: RequestContext): void {
   if (context.fieldValidation === 'Ignore') return;
-  const sentences = unknownFields.map((field) => `unknown field "${field}"`);
+  const sentences = unknownFields.sort().map((field) => `unknown field "${field}"`);
   if (context.fieldValidation === 'Warn') for (const sentence of sentences) context.warn(sentence);
   else
     throw badRequest(
@@ -66,6 +81,12 @@ function reportUnknown(endpoint: Endpoint, unknownFields: string[], context: Req
 /** Refuses an object that breaks its schema, the rules for metadata or those of its kind. @throws ApiError Invalid */
 export function check(endpoint: Endpoint, object: ApiObject, previous: ApiObject | undefined): void {
   const schemaErrors = endpoint.validate(object);
+  const misread = schemaErrors.find(({ reason }) => reason === 'FieldValueTypeInvalid');
+  // Kubernetes decodes its own kinds into typed structures, where a wrong type is a malformed request.
+  if (endpoint.kind.builtIn && misread !== undefined)
+    throw badRequest(
+      `${endpoint.kind.kind} in version "${endpoint.version.version}" cannot be handled as a ${endpoint.kind.kind}: ${misread.field}: ${misread.message}`,
+    );
   // Rules beyond the schema may rely on it.
   const errors =
     schemaErrors.length > 0
@@ -107,7 +128,8 @@ function metadataErrors(endpoint: Endpoint, { metadata }: ApiObject, previous: A
 
 /** The name in the body must be the one in the path. @throws ApiError BadRequest */
 export function checkName(object: ApiObject, target: Target): void {
-  object.metadata.name ??= target.name;
+  if ((object.metadata.name ?? '') === '')
+    throw badRequest(`the name of the object (${target.name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== target.name)
     throw badRequest(
       `the name of the object (${object.metadata.name}) does not match the name on the URL (${target.name})`,

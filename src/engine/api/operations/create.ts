@@ -97,7 +97,7 @@ function complete({ clock, random }: OperationDependencies, endpoint: Endpoint, 
   delete (metadata as { selfLink?: string }).selfLink;
   draft.metadata = { ...metadata, uid: uuid(random(16)), creationTimestamp: timestamp(clock()) };
   delete draft.metadata.generation;
-  if ('spec' in (schemaOf(endpoint).properties ?? {})) draft.metadata.generation = 1;
+  if (!endpoint.kind.builtIn || endpoint.kind.generation) draft.metadata.generation = 1;
   if (endpoint.kind.status) delete draft.status;
   endpoint.kind.prepareCreate?.(draft);
 }

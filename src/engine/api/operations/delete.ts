@@ -1,6 +1,6 @@
 import type { Status } from '../../../kubernetes/index.ts';
-import { badRequest, conflict, deleted, forbidden, notFound } from '../errors.ts';
-import { keyOf } from '../kinds/kind.ts';
+import { badRequest, deleted, failure, forbidden, invalidOptions, notFound } from '../errors.ts';
+import { keyOf, qualifiedKind } from '../kinds/kind.ts';
 import { type ApiObject, at, text } from '../object.ts';
 import { isPlainObject } from '../patch/merge-patch.ts';
 import {
@@ -35,16 +35,20 @@ export function parseDeleteOptions(body: unknown, query: Record<string, string>)
   const preconditions = isPlainObject(options.preconditions) ? options.preconditions : {};
   const grace = query.gracePeriodSeconds ?? options.gracePeriodSeconds;
   const policy = query.propagationPolicy ?? options.propagationPolicy;
-  if (grace !== undefined && grace !== null && !/^\d+$/.test(String(grace)))
-    throw badRequest(`gracePeriodSeconds: Invalid value: ${JSON.stringify(grace)}: must be a non-negative integer`);
+  if (grace !== undefined && grace !== null && !/^-?\d+$/.test(String(grace)))
+    throw badRequest(`gracePeriodSeconds: Invalid value: ${JSON.stringify(grace)}: must be an integer`);
   if (policy !== undefined && policy !== null && !['Background', 'Foreground', 'Orphan'].includes(String(policy)))
-    throw badRequest(
-      `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
-    );
+    throw invalidOptions('DeleteOptions', [
+      {
+        field: 'propagationPolicy',
+        reason: 'FieldValueNotSupported',
+        message: `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
+      },
+    ]);
   return {
     ...(typeof preconditions.uid === 'string' ? { uid: preconditions.uid } : {}),
     ...(typeof preconditions.resourceVersion === 'string' ? { resourceVersion: preconditions.resourceVersion } : {}),
-    ...(grace === undefined || grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
+    ...(grace === undefined || grace === null ? {} : { gracePeriodSeconds: Number(grace) < 0 ? 1 : Number(grace) }),
     ...(policy === undefined || policy === null
       ? options.orphanDependents === true
         ? { propagationPolicy: 'Orphan' as const }
@@ -77,23 +81,24 @@ export async function deleteObject(
     return next === undefined ? deleted(kind, target.name, current.metadata.uid) : present(endpoint, next);
   if (next === current) return present(endpoint, current);
   const written = await store.write(endpoint.collection, keyOf(kind, current), next, current);
-  return next === undefined ? deleted(kind, target.name, current.metadata.uid) : present(endpoint, written);
+  // Kinds with a grace period answer with their last state.
+  const gone = next === undefined && kind.gracePeriodSeconds === undefined;
+  return gone ? deleted(kind, target.name, current.metadata.uid) : present(endpoint, written);
 }
 
 function checkPreconditions(endpoint: Endpoint, { metadata }: ApiObject, request: DeleteRequest): void {
   const { name, uid, resourceVersion } = metadata;
+  const refuse = (what: string, asked: string, found: string | undefined, perhaps: string) =>
+    failure(
+      409,
+      'Conflict',
+      `Operation cannot be fulfilled on ${qualifiedKind(endpoint.kind)} "${name}": the ${what} in the precondition (${asked}) does not match the ${what} in record (${found}). The object might have been ${perhaps}`,
+      { name, ...(endpoint.kind.group === '' ? {} : { group: endpoint.kind.group }), kind: endpoint.kind.kind },
+    );
   if (request.uid !== undefined && request.uid !== uid)
-    throw conflict(
-      endpoint.kind,
-      name,
-      `Precondition failed: UID in precondition: ${request.uid}, UID in object meta: ${uid}`,
-    );
+    throw refuse('UID', request.uid, uid, 'deleted and then recreated');
   if (request.resourceVersion !== undefined && request.resourceVersion !== resourceVersion)
-    throw conflict(
-      endpoint.kind,
-      name,
-      `Precondition failed: ResourceVersion in precondition: ${request.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`,
-    );
+    throw refuse('ResourceVersion', request.resourceVersion, resourceVersion, 'modified');
 }
 
 function finalizersFor({ metadata }: ApiObject, policy: DeleteRequest['propagationPolicy']): string[] {

@@ -1,5 +1,5 @@
 import { applyConfiguration } from '../apply/apply.ts';
-import { badRequest, conflict, invalid, notFound, unsupportedMediaType } from '../errors.ts';
+import { badRequest, conflict, invalidOptions, notFound, unsupportedMediaType } from '../errors.ts';
 import type { ApiObject } from '../object.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch, isPlainObject } from '../patch/merge-patch.ts';
@@ -78,7 +78,7 @@ async function applyObject(
 ): Promise<{ object: ApiObject; created: boolean }> {
   const { fieldManager } = context;
   if (fieldManager === undefined || fieldManager === '')
-    throw invalid({ group: 'meta.k8s.io', plural: '', kind: 'PatchOptions' }, '', [
+    throw invalidOptions('PatchOptions', [
       {
         field: 'fieldManager',
         reason: 'FieldValueRequired',
@@ -88,7 +88,7 @@ async function applyObject(
   if (!isPlainObject(patch.body)) throw badRequest('error decoding YAML: an apply patch is one object');
   const { apiVersion, kind } = patch.body;
   if (apiVersion === undefined || kind === undefined)
-    throw badRequest('invalid object type: apiVersion and kind are required in an apply patch');
+    throw badRequest(`invalid object type: ${apiVersion ?? '/'}, Kind=${kind ?? ''}`);
   const metadata = isPlainObject(patch.body.metadata) ? patch.body.metadata : {};
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0)
     throw badRequest('metadata.managedFields must be nil');

@@ -1,7 +1,8 @@
 import { StoreError, type StorePage } from '../../store/index.ts';
-import { badRequest, expired, failure, futureVersion, notFound } from '../errors.ts';
+import { badRequest, expired, failure, futureVersion, invalidOptions, notFound } from '../errors.ts';
 import { keyFor } from '../kinds/kind.ts';
 import type { ApiObject } from '../object.ts';
+import type { FieldError } from '../schema/validate.ts';
 import { parseFieldSelector } from '../selectors/fields.ts';
 import { parseLabelSelector } from '../selectors/labels.ts';
 import { type Endpoint, type OperationDependencies, present, type Target } from './context.ts';
@@ -76,7 +77,7 @@ export function matcher(
   request: Pick<ListRequest, 'labelSelector' | 'fieldSelector'>,
 ): ObjectMatcher {
   const labels = parseLabelSelector(request.labelSelector);
-  const fields = parseFieldSelector(endpoint.kind, endpoint.version.version, request.fieldSelector);
+  const fields = parseFieldSelector(endpoint.kind, request.fieldSelector);
   return (object) => labels(object.metadata.labels) && fields.matches(object);
 }
 
@@ -89,30 +90,29 @@ export function prefixOf(endpoint: Endpoint, namespace: string | undefined): str
 export function parseRevision(version: string): number {
   if (!/^\d+$/.test(version))
     throw badRequest(
-      `resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`,
+      `invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`,
     );
   return Number(version);
 }
 
 function exactRevision({ store }: OperationDependencies, request: ListRequest): number | undefined {
-  const { resourceVersion, resourceVersionMatch: match } = request;
-  if (match !== undefined && match !== '' && match !== 'Exact' && match !== 'NotOlderThan')
-    throw badRequest(
-      `resourceVersionMatch: Unsupported value: ${JSON.stringify(match)}: supported values: "", "Exact", "NotOlderThan"`,
+  const { resourceVersion = '', resourceVersionMatch: match = '' } = request;
+  const problems: FieldError[] = [];
+  const refuse = (reason: FieldError['reason'], message: string) =>
+    problems.push({ field: 'resourceVersionMatch', reason, message });
+  if (match !== '' && resourceVersion === '')
+    refuse('FieldValueForbidden', 'Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
+  if (match === 'Exact' && resourceVersion === '0')
+    refuse('FieldValueForbidden', 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
+  if (!['', 'Exact', 'NotOlderThan'].includes(match))
+    refuse(
+      'FieldValueNotSupported',
+      `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
     );
-  if (resourceVersion === undefined || resourceVersion === '') {
-    if (match === 'Exact' || match === 'NotOlderThan')
-      throw badRequest(
-        'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
-      );
-    return undefined;
-  }
+  if (problems.length > 0) throw invalidOptions('ListOptions', problems);
+  if (resourceVersion === '') return undefined;
   const revision = parseRevision(resourceVersion);
   if (revision > store.revision) throw futureVersion(revision, store.revision);
-  if (match === 'Exact' && revision === 0)
-    throw badRequest(
-      'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
-    );
   return match === 'Exact' ? revision : undefined;
 }
 

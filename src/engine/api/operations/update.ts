@@ -31,7 +31,7 @@ export async function updateObject(
   const current = latest(dependencies.store, endpoint, target);
   if (current === undefined) throw notFound(endpoint.kind, target.name);
   if (!endpoint.kind.builtIn && (next.metadata.resourceVersion ?? '') === '')
-    throw invalid(endpoint.kind, target.name, [
+    throw invalid({ ...endpoint.kind, kind: endpoint.kind.plural }, target.name, [
       {
         field: 'metadata.resourceVersion',
         reason: 'FieldValueInvalid',

@@ -1,5 +1,5 @@
 import { type Change, StoreError } from '../../store/index.ts';
-import { expired, futureVersion, invalid } from '../errors.ts';
+import { expired, futureVersion, invalidOptions } from '../errors.ts';
 import type { ApiObject } from '../object.ts';
 import { type Endpoint, type OperationDependencies, present } from './context.ts';
 import { type ListRequest, listObjects, matcher, type ObjectMatcher, parseRevision, prefixOf } from './read.ts';
@@ -53,7 +53,7 @@ function checkInitialEvents({ sendInitialEvents, resourceVersionMatch }: WatchRe
         ? 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided'
         : undefined;
   if (problem !== undefined)
-    throw invalid({ group: 'meta.k8s.io', plural: '', kind: 'ListOptions' }, '', [
+    throw invalidOptions('ListOptions', [
       { field: 'resourceVersionMatch', reason: 'FieldValueForbidden', message: `Forbidden: ${problem}` },
     ]);
 }

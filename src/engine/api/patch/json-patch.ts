@@ -50,7 +50,7 @@ function apply(document: unknown, { op, path, from, value }: Operation): unknown
     case 'remove':
       return remove(document, path);
     case 'replace':
-      read(document, path, op);
+      // A missing member is added, which RFC 6902 forbids but the real API server does.
       return path === '' ? structuredClone(value) : set(document, path, structuredClone(value ?? null));
     case 'move': {
       if (path.startsWith(`${from}/`)) throw unprocessable(`${op} operation cannot move ${from} into itself`);
@@ -110,6 +110,7 @@ function add(document: unknown, path: string, value: unknown): unknown {
 
 function set(document: unknown, path: string, value: unknown): unknown {
   const { parent, last } = parentOf(document, path, 'replace');
+  if (Array.isArray(parent) && indexOf(last, parent.length - 1, path) === undefined) throw missing('replace', path);
   define(parent as Record<string, unknown>, last, value);
   return document;
 }
@@ -138,5 +139,5 @@ function missing(op: string, path: string): Error {
 }
 
 function unprocessable(why: string): Error {
-  return failure(422, 'Invalid', `the server rejected our request due to an error in our request: ${why}`);
+  return failure(422, 'Invalid', `the server rejected our request due to an error in our request: ${why}`, {});
 }

@@ -75,8 +75,8 @@ export const conditions: Schema = listBy(
 );
 
 /** An object reference within the same namespace. */
-export function localReference(description: string): Schema {
-  return object(description, { name: string('Name of the object.') }, { 'x-kubernetes-map-type': 'atomic' });
+export function localReference(description: string, name: { default?: string } = {}): Schema {
+  return object(description, { name: string('Name of the object.', name) }, { 'x-kubernetes-map-type': 'atomic' });
 }
 
 /** Schema of a label selector. */

@@ -8,6 +8,7 @@ import {
   list,
   listBy,
   mapOf,
+  namedObject,
   object,
   quantity,
   required,
@@ -29,7 +30,7 @@ export function podSpecSchema(options: { defaults: boolean }): Schema {
       'Containers that end before the others start; sidecars with restartPolicy Always.',
       container,
     ),
-    ephemeralContainers: listBy(['name'], 'Containers added for debugging.', anyObject('A container.')),
+    ephemeralContainers: listBy(['name'], 'Containers added for debugging.', namedObject('A container.')),
     restartPolicy: choice(
       'What happens when a container ends.',
       ['Always', 'OnFailure', 'Never'],
@@ -92,7 +93,7 @@ export function podSpecSchema(options: { defaults: boolean }): Schema {
     enableServiceLinks: boolean('Whether Services become variables.', orDefault(true)),
     overhead: mapOf('What running the Pod itself needs.', quantity('Amount.')),
     os: anyObject('Operating system.'),
-    resourceClaims: listBy(['name'], 'Claims of the Pod.', anyObject('A claim.')),
+    resourceClaims: listBy(['name'], 'Claims of the Pod.', namedObject('A claim.')),
     resources: anyObject('Resources of the whole Pod.'),
   });
 }

@@ -57,6 +57,12 @@ export function anyObject(description: string): Schema {
   return { type: 'object', description, 'x-kubernetes-preserve-unknown-fields': true };
 }
 
+/** An object with a name whose further content is not looked into. */
+export function namedObject(description: string): Schema {
+  return object(description, { name: required(string('Its name.')) }, { 'x-kubernetes-preserve-unknown-fields': true });
+}
+
+/** Text. */
 export function string(description: string, extra: Extra = {}): Schema {
   return { type: 'string', description, ...extra };
 }
@@ -66,10 +72,12 @@ export function choice(description: string, words: readonly string[], defaultWor
   return { type: 'string', description, enum: words, ...(defaultWord === undefined ? {} : { default: defaultWord }) };
 }
 
+/** A whole number. */
 export function integer(description: string, extra: Extra = {}): Schema {
   return { type: 'integer', description, format: 'int32', ...extra };
 }
 
+/** True or false. */
 export function boolean(description: string, extra: Extra = {}): Schema {
   return { type: 'boolean', description, ...extra };
 }

@@ -1,4 +1,5 @@
 import { Ajv, type ErrorObject } from 'ajv';
+import { LABEL, LABEL_WORDS } from '../names.ts';
 import type { Schema } from './schema.ts';
 
 /** One thing wrong with one field, as a `Status` cause: `field` in Kubernetes' spelling, `spec.containers[0].name`. */
@@ -10,6 +11,7 @@ export interface FieldError {
     | 'FieldValueNotSupported'
     | 'FieldValueForbidden'
     | 'FieldValueDuplicate'
+    | 'FieldValueNotFound'
     | 'FieldValueTooLong'
     | 'FieldValueTypeInvalid';
   message: string;
@@ -26,7 +28,8 @@ export function compileSchema(schema: Schema): Validator {
     (text: string) =>
       /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i.test(text) && !Number.isNaN(Date.parse(text)),
   );
-  for (const format of ['int32', 'int64', 'byte', 'double', 'float']) ajv.addFormat(format, true);
+  ajv.addFormat('byte', /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/);
+  for (const format of ['int32', 'int64', 'double', 'float']) ajv.addFormat(format, true);
   ajv.addFormat('ip', /^[0-9a-fA-F.:]+$/);
   const check = ajv.compile(toJsonSchema(schema) as object);
   return (value) => (check(value) ? [] : deduplicate((check.errors ?? []).map(fieldError)));
@@ -88,15 +91,24 @@ function fieldError(error: ErrorObject): FieldError {
         message: `Too long: may not be more than ${error.params.limit} bytes`,
       };
     case 'pattern':
+      if (error.params.pattern === LABEL.source) return invalid(parent, value, LABEL_WORDS);
       return invalid(parent, value, `${parent} in body should match '${error.params.pattern}'`);
     case 'minimum':
+      if (isPort(error)) return invalid(parent, value, 'must be between 1 and 65535, inclusive');
       return invalid(parent, value, `${parent} in body should be greater than or equal to ${error.params.limit}`);
     case 'maximum':
+      if (isPort(error)) return invalid(parent, value, 'must be between 1 and 65535, inclusive');
       return invalid(parent, value, `${parent} in body should be less than or equal to ${error.params.limit}`);
-    case 'format':
-      return invalid(parent, value, `${parent} in body must be of type ${error.params.format}: ${value}`);
+    case 'format': {
+      const message = `Invalid value: ${value}: ${parent} in body must be of type ${error.params.format}: ${value}`;
+      return { field: parent, reason: 'FieldValueTypeInvalid', message };
+    }
   }
   return invalid(parent, value, `${parent} in body ${error.message ?? 'is invalid'}`);
+}
+
+function isPort({ parentSchema }: ErrorObject): boolean {
+  return parentSchema?.minimum === 1 && parentSchema.maximum === 65535;
 }
 
 function invalid(field: string, value: string, detail: string): FieldError {

@@ -118,4 +118,8 @@ export const volumeClaimTemplates: Schema = list(
 );
 
 /** Pull secrets of a Pod. */
-export const imagePullSecrets: Schema = listBy(['name'], 'Secrets for pulling images.', localReference('A Secret.'));
+export const imagePullSecrets: Schema = listBy(
+  ['name'],
+  'Secrets for pulling images.',
+  localReference('A Secret.', { default: '' }),
+);

@@ -17,7 +17,7 @@ const COMMON: Record<string, (object: ApiObject) => string> = {
  * Parses a field selector: `path=value`, `path==value`, `path!=value`, joined by commas; `\,`, `\=` and `\\` escape.
  * @throws ApiError BadRequest for a field that the kind can't be selected by
  */
-export function parseFieldSelector(kind: Kind, version: string, selector: string | undefined): FieldMatcher {
+export function parseFieldSelector(kind: Kind, selector: string | undefined): FieldMatcher {
   if (selector === undefined || selector === '') return { matches: () => true };
   let name: string | undefined;
   const terms = split(selector, ',')
@@ -30,10 +30,7 @@ export function parseFieldSelector(kind: Kind, version: string, selector: string
       const read =
         kind.selectableFields?.[path] ?? (kind.namespaced || path === 'metadata.name' ? COMMON[path] : undefined);
       if (read === undefined) {
-        const resource = `${kind.group === '' ? '' : `${kind.group}/`}${version}, Resource=${kind.plural}`;
-        throw badRequest(
-          `Unable to find ${JSON.stringify(resource)} that match label selector "", field selector ${JSON.stringify(selector)}: field label not supported: ${path}`,
-        );
+        throw badRequest(`field label not supported: ${path}`);
       }
       const negated = operator === '!=';
       if (path === 'metadata.name' && !negated) name = value;

@@ -61,7 +61,7 @@ function parse(selector: string): Requirement[] {
       return { key, operator: operator === '!=' ? '!=' : '=', values: [checkValue(key, value)] };
     }
     if (operator === 'in' || operator === 'notin') return { key, operator, values: valueSet(key) };
-    throw fail(operator, "in, notin, =, ==, !=, gt, lt, ','");
+    throw fail(operator, 'in, notin, =, ==, !=, gt, lt');
   }
 
   function valueSet(key: string): string[] {
@@ -81,10 +81,12 @@ function parse(selector: string): Requirement[] {
 
   const found: Requirement[] = [];
   for (;;) {
+    if (/^[=()]|^,$/.test(tokens[position] ?? ''))
+      throw badRequest(`found '${tokens[position]}', expected: !, identifier, or 'end of string'`);
     found.push(requirement());
     const separator = next();
     if (separator === '') return found;
-    if (separator !== ',') throw fail(separator, "',' or 'end of string'");
+    if (separator !== ',') throw badRequest(`found '${separator}', expected: ',' or 'end of string'`);
   }
 }
 

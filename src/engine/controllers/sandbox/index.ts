@@ -1,6 +1,8 @@
 import { PODS, type Pod, type ResourceClient, SANDBOXES, type Sandbox } from '../../../kubernetes/index.ts';
+import { createEventRecorder } from '../events.ts';
 import { createObjectCache, keyOf } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
+import { controllerOf } from './ownership.ts';
 import { createSandboxReconciler } from './reconcile.ts';
 
 /** What the Sandbox controller needs; it runs against any Kubernetes API. */
@@ -9,6 +11,10 @@ export interface SandboxControllerOptions {
   /** Whether Pods can be checkpointed here (the engine's own can). */
   snapshots: boolean;
   nodeName?: string;
+  /** Said in every Sandbox's status where the runtime does not isolate. */
+  notIsolated?: string;
+  /** Domain of Services' full names; `cluster.local` by default. */
+  clusterDomain?: string;
   now?: () => Date;
   /** Told of failures; the controller tries again by itself. */
   failed(what: string, error: unknown): void;
@@ -20,53 +26,67 @@ export interface RunningController {
   close(): Promise<void>;
 }
 
+/** Every Sandbox is looked at again after this time, whatever was or wasn't heard of it. */
+const RESYNC_MS = 10 * 60_000;
+
 /** Sandbox → Pod (contract section 2). */
 export function startSandboxController(options: SandboxControllerOptions): RunningController {
+  const { client, failed, now = () => new Date() } = options;
   const podsByOwner = new Map<string, Map<string, Pod>>();
   const queue = createWorkQueue({
     reconcile: (key) => {
       const [namespace = '', name = ''] = key.split('/');
       return reconcile({ namespace, name });
     },
-    failed: (key, error) => options.failed(`sandbox ${key}`, error),
+    failed: (key, error) => failed(`sandbox ${key}`, error),
   });
   const reconcile = createSandboxReconciler({
-    client: options.client,
+    client,
     snapshots: options.snapshots,
     nodeName: options.nodeName,
-    now: options.now ?? (() => new Date()),
+    notIsolated: options.notIsolated,
+    clusterDomain: options.clusterDomain ?? 'cluster.local',
+    now,
     ownedPods: (uid) => [...(podsByOwner.get(uid)?.values() ?? [])],
     again: ({ namespace, name }, delayMs) => queue.addAfter(`${namespace ?? ''}/${name}`, delayMs),
+    events: createEventRecorder(client, 'sandbox-controller', now, failed),
   });
 
   const sandboxes = createObjectCache<Sandbox>(
-    options.client,
+    client,
     SANDBOXES,
     (after, before) => queue.add(keyOf((after ?? before) as Sandbox)),
-    (error) => options.failed('watching sandboxes', error),
+    (error) => failed('watching sandboxes', error),
   );
   const pods = createObjectCache<Pod>(
-    options.client,
+    client,
     PODS,
     (after, before) => {
-      const pod = (after ?? before) as Pod;
-      const owner = pod.metadata.ownerReferences?.find(
-        ({ controller, kind }) => controller === true && kind === 'Sandbox',
-      );
-      if (owner === undefined) return;
-      const owned = podsByOwner.get(owner.uid) ?? new Map<string, Pod>();
-      if (before !== undefined) owned.delete(before.metadata.uid ?? '');
-      if (after !== undefined) owned.set(after.metadata.uid ?? '', after);
-      if (owned.size > 0) podsByOwner.set(owner.uid, owned);
-      else podsByOwner.delete(owner.uid);
-      queue.add(`${pod.metadata.namespace ?? ''}/${owner.name}`);
+      for (const [pod, change] of [
+        [before, 'gone'],
+        [after, 'there'],
+      ] as const) {
+        const owner = pod === undefined ? undefined : controllerOf(pod);
+        if (pod === undefined || owner?.kind !== 'Sandbox') continue;
+        const owned = podsByOwner.get(owner.uid) ?? new Map<string, Pod>();
+        if (change === 'gone') owned.delete(pod.metadata.uid ?? '');
+        else owned.set(pod.metadata.uid ?? '', pod);
+        if (owned.size > 0) podsByOwner.set(owner.uid, owned);
+        else podsByOwner.delete(owner.uid);
+        queue.add(`${pod.metadata.namespace ?? ''}/${owner.name}`);
+      }
     },
-    (error) => options.failed('watching pods', error),
+    (error) => failed('watching pods', error),
   );
+  const resync = setInterval(() => {
+    for (const sandbox of sandboxes.values()) queue.add(keyOf(sandbox));
+  }, RESYNC_MS);
+  resync.unref();
 
   return {
     synced: Promise.all([sandboxes.synced, pods.synced]).then(() => {}),
     close: async () => {
+      clearInterval(resync);
       sandboxes.close();
       pods.close();
       await queue.close();

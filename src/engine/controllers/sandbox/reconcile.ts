@@ -1,21 +1,27 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
-  CHECKPOINT_ANNOTATION,
-  CHECKPOINTED_CONDITION,
-  type Condition,
+  ApiError,
   isApiError,
   type ObjectKey,
+  POD_NAME_ANNOTATION,
   PODS,
   type Pod,
-  RESTORE_ANNOTATION,
   type ResourceClient,
   SANDBOXES,
   type Sandbox,
-  SNAPSHOT_ANNOTATION,
+  SERVICES,
+  type Service,
 } from '../../../kubernetes/index.ts';
-import { mergeConditions } from '../conditions.ts';
-import { isOwnedBy, podForSandbox, podNameOf } from './pod-for-sandbox.ts';
-import { type SuspendedState, sandboxStatus } from './status.ts';
+import { conditionOf } from '../conditions.ts';
+import type { EventRecorder } from '../events.ts';
+import { annotate, deleteIfThere, find } from './api.ts';
+import { ownershipOf } from './ownership.ts';
+import { podNameOf } from './pod-for-sandbox.ts';
+import { forgetSnapshot, hasOutlivedSnapshot, run } from './run.ts';
+import { reconcileService } from './service.ts';
+import { expiredStatus, type SandboxFindings, sandboxStatus, type Trouble } from './status.ts';
+import { NOT_SUSPENDED, SUSPENSION_UNKNOWN, suspend } from './suspend.ts';
+import { reconcileVolumeClaims } from './volume-claims.ts';
 
 /** What reconciling a Sandbox needs. */
 export interface SandboxReconcilerOptions {
@@ -26,185 +32,164 @@ export interface SandboxReconcilerOptions {
   snapshots: boolean;
   /** Set on new Pods where no scheduler assigns them. */
   nodeName?: string | undefined;
+  /** Said in every Sandbox's status where the runtime does not isolate. */
+  notIsolated?: string | undefined;
+  clusterDomain: string;
   now(): Date;
   /** Asks for another pass later. */
   again(key: ObjectKey, delayMs: number): void;
+  events: EventRecorder;
 }
 
-const NOT_SUSPENDED: SuspendedState = { status: 'False', reason: 'NotSuspended', message: 'Sandbox is not suspended' };
-const TERMINATED: SuspendedState = { status: 'True', reason: 'PodTerminated', message: 'Pod is terminated' };
-const TERMINATING: SuspendedState = { status: 'False', reason: 'PodTerminating', message: 'Pod is terminating' };
+/** Failures of the API that pass by themselves: they are tried again, and say nothing of the Sandbox. */
+const PASSING = ['Conflict', 'AlreadyExists', 'Unreachable', 'ServiceUnavailable', 'Timeout', 'TooManyRequests'];
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * One pass over one Sandbox (contract sections 2.2 to 2.6). With snapshots, suspending asks for a checkpoint first and writes its id on the Sandbox before the
- * Pod goes; the id leaves the Sandbox once a Pod restored from it is Ready, so that no old state ever comes back.
+ * One pass over one Sandbox (contract sections 2.2 to 2.6). With snapshots, suspending asks for a checkpoint first and writes its id on the
+ * Sandbox before the Pod goes; the id leaves the Sandbox once a Pod restored from it is Ready, so that no old state ever comes back.
  */
 export function createSandboxReconciler(options: SandboxReconcilerOptions): (key: ObjectKey) => Promise<void> {
-  const { client } = options;
+  const { client, now, clusterDomain, notIsolated } = options;
 
   return async (key) => {
     const sandbox = await find<Sandbox>(client, SANDBOXES, key);
     if (sandbox === undefined || sandbox.metadata.deletionTimestamp !== undefined) return;
-    const expired = await expire(sandbox);
-    if (expired === 'deleted') return;
-    const pod = await find<Pod>(client, PODS, { ...key, name: podNameOf(sandbox) });
-    const multiplePods = options.ownedPods(sandbox.metadata.uid ?? '').length > 1;
-    const findings = { sandbox, pod, suspended: NOT_SUSPENDED, multiplePods, expired };
-    if (expired) {
-      if (pod !== undefined && isOwnedBy(pod, sandbox)) await deletePod(pod);
-    } else if (sandbox.spec.operatingMode === 'Suspended') {
-      findings.suspended = await suspend(sandbox, pod);
-      if (findings.suspended.status === 'True') findings.pod = undefined;
-    } else if (!multiplePods) {
-      findings.pod = await run(sandbox, pod);
+    const { shutdownTime } = sandbox.spec;
+    if (shutdownTime !== undefined) {
+      const remainingMs = Date.parse(shutdownTime) - now().getTime();
+      if (remainingMs <= 0) return await expire(sandbox);
+      options.again(key, Math.min(Math.max(remainingMs, 2000), LONGEST_TIMER_MS));
     }
-    await writeStatus(findings);
+    const { failure, ...findings } = await reconcileChildren(sandbox);
+    const status = sandboxStatus({ sandbox, clusterDomain, notIsolated, ...findings }, now());
+    announce(sandbox, status);
+    // The status first: whoever waits for a wake waits for it.
+    const writes = [writeStatus(sandbox, status)];
+    if (hasOutlivedSnapshot(sandbox, findings.pod)) writes.push(forgetSnapshot(client, sandbox));
+    await Promise.all(writes);
+    if (failure !== undefined) throw failure;
   };
 
-  async function suspend(sandbox: Sandbox, pod: Pod | undefined): Promise<SuspendedState> {
-    if (pod === undefined) return TERMINATED;
-    if (!isOwnedBy(pod, sandbox))
-      return {
-        status: 'False',
-        reason: 'PodNotOwned',
-        message: `Pod ${pod.metadata.name} belongs to something else and is left alone`,
-      };
-    if (pod.metadata.deletionTimestamp !== undefined) return TERMINATING;
-    if (!options.snapshots || pod.status?.phase !== 'Running' || !hasRunningContainer(pod)) {
-      if (checkpointed(pod)?.status === 'True') return await keepSnapshotAndDelete(sandbox, pod);
-      await deletePod(pod);
-      return TERMINATING;
-    }
-    const outcome = checkpointed(pod);
-    if (outcome?.status === 'True') return await keepSnapshotAndDelete(sandbox, pod);
-    if (outcome?.status === 'False')
-      return { status: 'False', reason: 'SnapshotFailed', message: outcome.message ?? 'The snapshot failed' };
-    if (pod.metadata.annotations?.[CHECKPOINT_ANNOTATION] === undefined)
-      await annotate(pod, { [CHECKPOINT_ANNOTATION]: pod.metadata.uid ?? '' });
-    return TERMINATING;
-  }
+  type Children = Pick<SandboxFindings, 'pod' | 'service' | 'suspended' | 'podTrouble' | 'trouble'>;
 
-  /** The Sandbox must name the snapshot before the Pod goes: from then on nothing else does. */
-  async function keepSnapshotAndDelete(sandbox: Sandbox, pod: Pod): Promise<SuspendedState> {
-    const snapshot = pod.metadata.uid ?? '';
-    if (sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION] !== snapshot)
-      await annotate(sandbox, { [SNAPSHOT_ANNOTATION]: snapshot });
-    await deletePod(pod, 0);
-    const left = await find<Pod>(client, PODS, pod.metadata);
-    return left === undefined ? TERMINATED : TERMINATING;
-  }
-
-  async function run(sandbox: Sandbox, pod: Pod | undefined): Promise<Pod | undefined> {
-    if (pod === undefined) return await createPod(sandbox);
-    if (!isOwnedBy(pod, sandbox) || pod.metadata.deletionTimestamp !== undefined) return pod;
-    const outcome = checkpointed(pod);
-    if (outcome?.status === 'True') {
-      // Woken in the middle of a pause that could not be stopped any more: the pause is completed, and the next pass starts from its snapshot.
-      await keepSnapshotAndDelete(sandbox, pod);
-      options.again(sandbox.metadata, 0);
-      return undefined;
-    }
-    if (pod.metadata.annotations?.[CHECKPOINT_ANNOTATION] !== undefined)
-      await annotate(pod, { [CHECKPOINT_ANNOTATION]: null });
-    const snapshot = sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION];
-    if (snapshot !== undefined && isReady(pod)) {
-      if (pod.metadata.annotations?.[RESTORE_ANNOTATION] === snapshot)
-        await annotate(sandbox, { [SNAPSHOT_ANNOTATION]: null });
-    }
-    return pod;
-  }
-
-  async function createPod(sandbox: Sandbox): Promise<Pod | undefined> {
-    const restoreFrom = options.snapshots ? sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION] : undefined;
-    try {
-      return await client.create<Pod>(PODS, podForSandbox(sandbox, { restoreFrom, nodeName: options.nodeName }));
-    } catch (error) {
-      if (!isApiError(error, 'AlreadyExists')) throw error;
-      options.again(sandbox.metadata, 100);
-      return undefined;
-    }
-  }
-
-  /** Contract section 2.6. True while expired; `deleted` when the Sandbox itself went. */
-  async function expire(sandbox: Sandbox): Promise<boolean | 'deleted'> {
-    const { shutdownTime, shutdownPolicy } = sandbox.spec;
-    if (shutdownTime === undefined) return false;
-    const remainingMs = Date.parse(shutdownTime) - options.now().getTime();
-    if (remainingMs > 0) {
-      options.again(sandbox.metadata, Math.min(Math.max(remainingMs, 2000), 2 ** 31 - 1));
-      return false;
-    }
-    if (shutdownPolicy !== 'Delete') return true;
-    await client.delete(SANDBOXES, sandbox.metadata, {
-      uid: sandbox.metadata.uid ?? '',
-      propagationPolicy: 'Background',
-    });
-    return 'deleted';
-  }
-
-  async function deletePod(pod: Pod, gracePeriodSeconds?: number): Promise<void> {
-    if (pod.metadata.deletionTimestamp !== undefined) return;
-    const grace = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
-    try {
-      await client.delete(PODS, pod.metadata, { uid: pod.metadata.uid ?? '', ...grace });
-    } catch (error) {
-      if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
-    }
-  }
-
-  async function annotate(object: Sandbox | Pod, annotations: Record<string, string | null>): Promise<void> {
-    const type = object.kind === 'Pod' ? PODS : SANDBOXES;
-    await client.patch(type, object.metadata, { metadata: { annotations } }, { type: 'merge' });
-  }
-
-  async function writeStatus(findings: Parameters<typeof sandboxStatus>[0]): Promise<void> {
-    const { sandbox } = findings;
-    const { conditions, rest } = sandboxStatus(findings);
-    const before = sandbox.status;
-    const merged = mergeConditions(before?.conditions, conditions, options.now());
-    const wanted = { ...rest, conditions: merged };
-    const current = {
-      selector: before?.selector,
-      podIPs: before?.podIPs,
-      nodeName: before?.nodeName,
-      conditions: before?.conditions,
+  /** Claims, Pod, Service, in that order. `failure` is what is to be tried again. */
+  async function reconcileChildren(sandbox: Sandbox): Promise<Children & { failure?: unknown }> {
+    const claims = await attempt(() => reconcileVolumeClaims(client, sandbox));
+    const pod = await attempt(() => reconcilePod(sandbox));
+    const multiple = pod.trouble?.reason === 'MultiplePods';
+    // While it is not clear which Pod it would lead to, a Service is neither made nor changed.
+    const service = multiple ? {} : await attempt(() => reconcileService(client, sandbox));
+    const failure = claims.failure ?? pod.failure ?? service.failure;
+    return {
+      pod: pod.value?.pod,
+      service: service.value,
+      suspended:
+        pod.value?.suspended ?? (sandbox.spec.operatingMode === 'Suspended' ? SUSPENSION_UNKNOWN : NOT_SUSPENDED),
+      podTrouble: pod.trouble,
+      trouble: pod.trouble ?? claims.trouble ?? service.trouble,
+      ...(failure === undefined ? {} : { failure }),
     };
-    if (same(current, { podIPs: undefined, nodeName: undefined, ...wanted })) return;
-    const status = { podIPs: null, nodeName: null, ...wanted };
+  }
+
+  async function reconcilePod(sandbox: Sandbox): Promise<Pick<SandboxFindings, 'pod' | 'suspended'>> {
+    const pod = await findPod(sandbox);
+    if (sandbox.spec.operatingMode !== 'Suspended')
+      return { suspended: NOT_SUSPENDED, pod: await run(sandbox, pod, options) };
+    const step = await suspend(sandbox, pod, {
+      ...options,
+      again: (delayMs) => options.again(sandbox.metadata, delayMs),
+    });
+    if (step.pod === undefined) await clearPodName(sandbox);
+    return step;
+  }
+
+  /** The Sandbox's Pod: the one of its name, or one that is its own under another name. @throws MultiplePodsError */
+  async function findPod(sandbox: Sandbox): Promise<Pod | undefined> {
+    const named = await find<Pod>(client, PODS, { ...sandbox.metadata, name: podNameOf(sandbox) });
+    const others = options
+      .ownedPods(sandbox.metadata.uid ?? '')
+      .filter(({ metadata }) => metadata.name !== podNameOf(sandbox));
+    const owned = named !== undefined && ownershipOf(named, sandbox) === 'ours' ? [named] : [];
+    // What the watch saw may be gone by now.
+    for (const { metadata } of others) {
+      const found = await find<Pod>(client, PODS, metadata);
+      if (found !== undefined && ownershipOf(found, sandbox) === 'ours') owned.push(found);
+    }
+    if (owned.length > 1) throw new MultiplePodsError(owned.length);
+    if (named === undefined || (owned[0] !== undefined && owned[0] !== named)) await clearPodName(sandbox);
+    return owned[0] ?? named;
+  }
+
+  async function clearPodName(sandbox: Sandbox): Promise<void> {
+    if (sandbox.metadata.annotations?.[POD_NAME_ANNOTATION] !== undefined)
+      await annotate(client, SANDBOXES, sandbox, { [POD_NAME_ANNOTATION]: null });
+  }
+
+  /** Contract section 2.6: first it is said, then everything but the data goes. */
+  async function expire(sandbox: Sandbox): Promise<void> {
+    const said = conditionOf(sandbox, 'Ready')?.reason === 'SandboxExpired';
+    if (!said) {
+      await writeStatus(sandbox, expiredStatus(sandbox, false, now()));
+      options.again(sandbox.metadata, 1);
+      return;
+    }
+    const pod = await find<Pod>(client, PODS, { ...sandbox.metadata, name: podNameOf(sandbox) });
+    if (pod !== undefined && ownershipOf(pod, sandbox) === 'ours' && pod.metadata.deletionTimestamp === undefined)
+      await deleteIfThere(client, PODS, pod);
+    if (sandbox.status?.service !== undefined) {
+      const service = await find<Service>(client, SERVICES, sandbox.metadata);
+      if (service !== undefined && ownershipOf(service, sandbox) === 'ours')
+        await deleteIfThere(client, SERVICES, service);
+    }
+    if (sandbox.spec.shutdownPolicy === 'Delete')
+      await deleteIfThere(client, SANDBOXES, sandbox, { propagationPolicy: 'Background' });
+    else await writeStatus(sandbox, expiredStatus(sandbox, true, now()));
+  }
+
+  async function writeStatus(sandbox: Sandbox, wanted: NonNullable<Sandbox['status']>): Promise<void> {
+    const before = sandbox.status ?? {};
+    const changes = Object.fromEntries(
+      [...new Set([...Object.keys(before), ...Object.keys(wanted)] as (keyof typeof before)[])]
+        .filter((field) => !isDeepStrictEqual(before[field], wanted[field]))
+        .map((field) => [field, wanted[field] ?? null]),
+    );
+    if (Object.keys(changes).length === 0) return;
     try {
-      await client.patch(SANDBOXES, sandbox.metadata, { status }, { type: 'merge', subresource: 'status' });
+      const patch = { metadata: { uid: sandbox.metadata.uid }, status: changes };
+      await client.patch(SANDBOXES, sandbox.metadata, patch, { type: 'merge', subresource: 'status' });
     } catch (error) {
       if (!isApiError(error, 'NotFound')) throw error;
     }
   }
+
+  /** An Event for what a user should hear of, once each time that it comes about. */
+  function announce(sandbox: Sandbox, status: NonNullable<Sandbox['status']>): void {
+    for (const type of ['Ready', 'Suspended']) {
+      const condition = conditionOf({ status }, type);
+      const reason = condition?.reason ?? '';
+      if (!['MultiplePods', 'SnapshotFailed', 'SnapshotRestoreFailed'].includes(reason)) continue;
+      if (conditionOf(sandbox, type)?.reason !== reason) options.events.warn(sandbox, reason, condition?.message ?? '');
+    }
+  }
 }
 
-function checkpointed(pod: Pod): Condition | undefined {
-  return pod.status?.conditions?.find(({ type }) => type === CHECKPOINTED_CONDITION);
+/** Several Pods are controlled by one Sandbox. */
+class MultiplePodsError extends Error {
+  readonly code = 'multiple_pods';
+
+  constructor(count: number) {
+    super(`multiple Pods (${count}) are controlled by this Sandbox; refusing to choose or create a Pod`);
+  }
 }
 
-function hasRunningContainer(pod: Pod): boolean {
-  return pod.status?.containerStatuses?.some(({ state }) => state?.running !== undefined) === true;
-}
-
-function isReady(pod: Pod): boolean {
-  return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
-}
-
-function same(left: Record<string, unknown>, right: Record<string, unknown>): boolean {
-  return isDeepStrictEqual(JSON.parse(JSON.stringify(left)), JSON.parse(JSON.stringify(right)));
-}
-
-async function find<T extends Sandbox | Pod>(
-  client: ResourceClient,
-  type: typeof PODS,
-  key: ObjectKey,
-): Promise<T | undefined> {
+/** What came of a step: its value, or what went wrong, as the status says it and (`failure`) if it is to be tried again. */
+async function attempt<T>(step: () => Promise<T>): Promise<{ value?: T; trouble?: Trouble; failure?: unknown }> {
   try {
-    const namespace = key.namespace === undefined ? {} : { namespace: key.namespace };
-    return await client.get<T>(type, { ...namespace, name: key.name });
+    return { value: await step() };
   } catch (error) {
-    if (isApiError(error, 'NotFound')) return undefined;
-    throw error;
+    if (error instanceof MultiplePodsError) return { trouble: { reason: 'MultiplePods', message: error.message } };
+    if (error instanceof ApiError && PASSING.includes(error.code)) throw error;
+    return { trouble: { reason: 'ReconcilerError', message: (error as Error).message }, failure: error };
   }
 }

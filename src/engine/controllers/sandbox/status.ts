@@ -1,99 +1,185 @@
-import { NAME_HASH_LABEL, nameHash, type Pod, type Sandbox } from '../../../kubernetes/index.ts';
-import type { WantedCondition } from '../conditions.ts';
+import {
+  type Condition,
+  NAME_HASH_LABEL,
+  nameHash,
+  type Pod,
+  type Sandbox,
+  type Service,
+} from '../../../kubernetes/index.ts';
+import { conditionOf, mergeConditions, type WantedCondition } from '../conditions.ts';
+import { ownershipOf } from './ownership.ts';
+
+/** Condition on a Sandbox whose runtime does not isolate it. */
+export const ISOLATED_CONDITION = 'sandbox-router/Isolated';
+/** The conditions that this controller writes, in the contract's order (section 2.4); others on a Sandbox are left alone. */
+const OWNED = ['Suspended', 'Finished', 'PodScheduled', 'Ready', ISOLATED_CONDITION];
 
 /** What the controller found out about the suspension of a Sandbox, as its Suspended condition tells it. */
 export interface SuspendedState {
-  status: 'True' | 'False';
-  reason: 'PodTerminated' | 'NotSuspended' | 'PodTerminating' | 'PodNotOwned' | 'SnapshotFailed';
+  status: 'True' | 'False' | 'Unknown';
+  reason: 'PodTerminated' | 'NotSuspended' | 'PodTerminating' | 'PodNotOwned' | 'PodStateUnknown' | 'SnapshotFailed';
+  message: string;
+}
+
+/** Why the Pod of a Sandbox could not be brought to where it should be. */
+export interface Trouble {
+  reason: 'MultiplePods' | 'ReconcilerError';
   message: string;
 }
 
 /** What a Sandbox's status is made of. */
 export interface SandboxFindings {
   sandbox: Sandbox;
-  pod: Pod | undefined;
+  /** The Pod of the Sandbox's name, its own or not; undefined when there is none, or (with `podTrouble`) when that is not known. */
+  pod?: Pod | undefined;
+  service?: Service | undefined;
   suspended: SuspendedState;
-  /** Several Pods of one Sandbox (contract section 2.2). */
-  multiplePods: boolean;
-  expired: boolean;
+  /** Trouble with the Pod. */
+  podTrouble?: Trouble | undefined;
+  /** Trouble with the Pod, the Service or the claims; the first. */
+  trouble?: Trouble | undefined;
+  /** Why Sandboxes are not isolated here; undefined where they are. */
+  notIsolated?: string | undefined;
+  clusterDomain: string;
 }
 
-/** The status of a Sandbox, conditions in the contract's order: Suspended, Finished, PodScheduled, Ready (section 2.4). */
-export function sandboxStatus(findings: SandboxFindings): {
-  conditions: WantedCondition[];
-  rest: Omit<NonNullable<Sandbox['status']>, 'conditions'>;
-} {
-  const { sandbox, pod, suspended, expired } = findings;
-  const observedGeneration = sandbox.metadata.generation ?? 0;
-  const finished =
-    pod?.status?.phase === 'Succeeded' ? 'PodSucceeded' : pod?.status?.phase === 'Failed' ? 'PodFailed' : undefined;
-  const conditions: Omit<WantedCondition, 'observedGeneration'>[] = [{ type: 'Suspended', ...suspended }];
-  if (finished !== undefined)
-    conditions.push({
-      type: 'Finished',
-      status: 'True',
-      reason: finished,
-      message: whyNotReady(pod) || 'Pod has ended',
-    });
-  if (pod !== undefined && !expired) conditions.push(podScheduled(pod));
-  conditions.push(readyCondition(findings, finished));
-  const podIPs = pod?.status?.podIPs?.map(({ ip }) => ip);
+type Status = NonNullable<Sandbox['status']>;
+
+/** The status of a Sandbox that is not expired (contract sections 2.3 to 2.5). */
+export function sandboxStatus(findings: SandboxFindings, now: Date): Status {
+  const { sandbox, pod, service, clusterDomain } = findings;
+  const own = pod !== undefined && ownershipOf(pod, sandbox) === 'ours' ? pod : undefined;
+  const podIPs = own?.status?.podIPs?.map(({ ip }) => ip) ?? [];
+  const selector =
+    pod === undefined ? sandbox.status?.selector : `${NAME_HASH_LABEL}=${nameHash(sandbox.metadata.name)}`;
   return {
-    conditions: conditions.map((condition) => ({ ...condition, observedGeneration })),
-    rest: {
-      selector: `${NAME_HASH_LABEL}=${nameHash(sandbox.metadata.name)}`,
-      ...(podIPs === undefined || podIPs.length === 0 ? {} : { podIPs }),
-      ...(pod?.spec.nodeName === undefined ? {} : { nodeName: pod.spec.nodeName }),
-    },
+    conditions: mergeConditions(sandbox.status?.conditions, conditionsOf(findings, own), now, OWNED),
+    ...(selector === undefined ? {} : { selector }),
+    ...(podIPs.length === 0 ? {} : { podIPs }),
+    ...(own?.spec.nodeName === undefined ? {} : { nodeName: own.spec.nodeName }),
+    ...(service === undefined
+      ? {}
+      : {
+          service: service.metadata.name,
+          serviceFQDN: `${service.metadata.name}.${service.metadata.namespace}.svc.${clusterDomain}`,
+        }),
   };
 }
 
-function podScheduled(pod: Pod): Omit<WantedCondition, 'observedGeneration'> {
-  const found = pod.status?.conditions?.find(({ type }) => type === 'PodScheduled');
-  if (found === undefined)
-    return { type: 'PodScheduled', status: 'Unknown', reason: 'PodSchedulingUnknown', message: '' };
+/** The status of a Sandbox whose shutdownTime has come: first as it is seen, then (`reduced`) conditions only (contract section 2.6). */
+export function expiredStatus(sandbox: Sandbox, reduced: boolean, now: Date): Status {
+  const kept = (sandbox.status?.conditions ?? []).filter(({ type }) => type !== 'PodScheduled' && type !== 'Ready');
+  const ready: WantedCondition = {
+    type: 'Ready',
+    status: 'False',
+    reason: 'SandboxExpired',
+    message: 'Sandbox has expired',
+    observedGeneration: sandbox.metadata.generation ?? 0,
+  };
+  const before = conditionOf(sandbox, 'Ready');
+  const conditions = [...kept, ...mergeConditions(before === undefined ? [] : [before], [ready], now)];
+  conditions.sort((left, right) => rank(left) - rank(right));
+  return { ...(reduced ? {} : sandbox.status), conditions };
+}
+
+function rank({ type }: Condition): number {
+  const index = OWNED.indexOf(type);
+  return index === -1 ? OWNED.length : index;
+}
+
+function conditionsOf(findings: SandboxFindings, own: Pod | undefined): WantedCondition[] {
+  const { sandbox, suspended, notIsolated } = findings;
+  const conditions = [
+    { type: 'Suspended', ...suspended },
+    finishedCondition(own),
+    scheduledCondition(findings, own),
+    { type: 'Ready', ...readyCondition(findings) },
+    notIsolated === undefined
+      ? undefined
+      : { type: ISOLATED_CONDITION, status: 'False' as const, reason: 'NoIsolation', message: notIsolated },
+  ].filter((condition) => condition !== undefined);
+  const observedGeneration = sandbox.metadata.generation ?? 0;
+  return conditions.map((condition) => ({ ...condition, observedGeneration }));
+}
+
+function finishedCondition(own: Pod | undefined): WantedCondition | undefined {
+  const end = own === undefined ? undefined : endOf(own);
+  return end === undefined ? undefined : { type: 'Finished', status: 'True', ...end };
+}
+
+/** Reason and message of a Pod that ended for good. */
+function endOf(pod: Pod): { reason: string; message: string } | undefined {
+  if (pod.status?.phase === 'Succeeded') return { reason: 'PodSucceeded', message: 'Pod completed successfully' };
+  if (pod.status?.phase === 'Failed') return { reason: 'PodFailed', message: because('Pod failed', pod) };
+  return undefined;
+}
+
+function scheduledCondition({ podTrouble, pod }: SandboxFindings, own: Pod | undefined): WantedCondition | undefined {
+  const unknown = (message: string): WantedCondition => ({
+    type: 'PodScheduled',
+    status: 'Unknown',
+    reason: 'PodSchedulingUnknown',
+    message,
+  });
+  if (pod === undefined && podTrouble !== undefined)
+    return unknown('Pod state is unknown. Pod scheduling cannot be determined');
+  if (own === undefined) return undefined;
+  const found = conditionOf(own, 'PodScheduled');
+  if (found === undefined) return unknown('Pod has not reported a PodScheduled condition yet');
+  const filler = found.status === 'True' ? 'PodScheduled' : 'PodSchedulingUnknown';
   return {
     type: 'PodScheduled',
     status: found.status,
-    reason: found.reason || 'PodScheduled',
+    reason: found.reason || filler,
     message: found.message ?? '',
   };
 }
 
-function readyCondition(
-  findings: SandboxFindings,
-  finished: string | undefined,
-): Omit<WantedCondition, 'observedGeneration'> {
-  const { sandbox, pod, suspended, multiplePods, expired } = findings;
-  const no = (reason: string, message: string) => ({ type: 'Ready', status: 'False', reason, message }) as const;
-  if (expired) return no('SandboxExpired', 'Sandbox has expired');
-  if (multiplePods) return no('MultiplePods', 'More than one Pod belongs to the Sandbox');
-  const suspending =
-    sandbox.spec.operatingMode === 'Suspended' &&
-    suspended.reason !== 'SnapshotFailed' &&
-    suspended.reason !== 'PodNotOwned';
-  if (suspending)
-    return no('SandboxSuspended', suspended.status === 'True' ? 'Sandbox is suspended' : 'Sandbox is suspending');
-  if (finished !== undefined) return no(finished, whyNotReady(pod) || 'Pod has ended');
-  if (pod === undefined) return no('DependenciesNotReady', 'Pod does not exist');
-  const restoreFailure = pod.status?.containerStatuses?.find(
-    ({ state }) => state?.waiting?.reason === 'SnapshotRestoreFailed',
-  );
-  if (restoreFailure !== undefined)
-    return no('SnapshotRestoreFailed', restoreFailure.state?.waiting?.message ?? 'The snapshot could not be restored');
-  const phase = pod.status?.phase ?? 'Pending';
-  const because = (text: string) => [text, whyNotReady(pod)].filter((part) => part !== '').join(': ');
-  if (phase !== 'Running') return no('DependenciesNotReady', because(`Pod exists with phase: ${phase}`));
-  if (!pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'))
-    return no('DependenciesNotReady', because('Pod is Running but not Ready'));
-  if ((pod.status.podIPs ?? []).length === 0) return no('DependenciesNotReady', 'Pod is Ready but has no podIPs yet');
-  return { type: 'Ready', status: 'True', reason: 'DependenciesReady', message: 'Pod is Ready' };
+function readyCondition(findings: SandboxFindings): { status: 'True' | 'False'; reason: string; message: string } {
+  const { sandbox, pod, suspended, trouble } = findings;
+  const no = (reason: string, message: string) => ({ status: 'False', reason, message }) as const;
+  if (trouble !== undefined)
+    return no(trouble.reason, trouble.reason === 'MultiplePods' ? trouble.message : `Error seen: ${trouble.message}`);
+  // A pause whose snapshot failed did not happen: the Pod is as ready as it is.
+  if (sandbox.spec.operatingMode === 'Suspended' && suspended.reason !== 'SnapshotFailed')
+    return no('SandboxSuspended', pod === undefined ? 'Sandbox is suspended' : 'Sandbox is suspending');
+  const end = pod === undefined ? undefined : endOf(pod);
+  if (end !== undefined) return no(end.reason, end.message);
+  const failed = pod === undefined ? undefined : restoreFailure(pod);
+  if (failed !== undefined) return no('SnapshotRestoreFailed', failed);
+  const { ready, message } = podReadiness(pod);
+  const wantsService = sandbox.spec.service ?? findings.service !== undefined;
+  const there = findings.service !== undefined;
+  const suffix = !wantsService ? '' : there ? '; Service Exists' : '; Service does not exist';
+  if (ready && (there || !wantsService))
+    return { status: 'True', reason: 'DependenciesReady', message: message + suffix };
+  return no('DependenciesNotReady', because(message + suffix, ready ? undefined : pod));
 }
 
-/** Why a Pod's containers don't run, with what they said last; empty if nothing is known. Upstream's messages end before it. */
-function whyNotReady(pod: Pod | undefined): string {
-  if (pod?.status?.message !== undefined) return pod.status.message;
-  for (const { name, state, lastState } of pod?.status?.containerStatuses ?? []) {
+function podReadiness(pod: Pod | undefined): { ready: boolean; message: string } {
+  if (pod === undefined) return { ready: false, message: 'Pod does not exist' };
+  const phase = pod.status?.phase ?? '';
+  if (phase !== 'Running') return { ready: false, message: `Pod exists with phase: ${phase}` };
+  if (conditionOf(pod, 'Ready')?.status !== 'True') return { ready: false, message: 'Pod is Running but not Ready' };
+  if ((pod.status?.podIPs ?? []).length === 0) return { ready: false, message: 'Pod is Ready but has no podIPs yet' };
+  return { ready: true, message: 'Pod is Ready' };
+}
+
+/** Why a Pod could not be restored; undefined when that is not its trouble. */
+export function restoreFailure(pod: Pod): string | undefined {
+  const failed = pod.status?.containerStatuses?.find(({ state }) => state?.waiting?.reason === 'SnapshotRestoreFailed');
+  return failed === undefined ? undefined : (failed.state?.waiting?.message ?? 'The snapshot could not be restored');
+}
+
+/** Upstream's message, and behind it why the Pod's container does not run, with what it said last. */
+function because(message: string, pod: Pod | undefined): string {
+  const why = pod === undefined ? '' : whyNotRunning(pod);
+  return why === '' ? message : `${message}: ${why}`;
+}
+
+function whyNotRunning({ status }: Pod): string {
+  if (status?.message) return status.message;
+  for (const { name, state, lastState } of status?.containerStatuses ?? []) {
     const ended = state?.terminated ?? lastState?.terminated;
     const waiting = state?.waiting;
     if (ended !== undefined && state?.running === undefined) {

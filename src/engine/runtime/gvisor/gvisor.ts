@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runCommand } from '../command.ts';
 import { CONTAINER_ID_LENGTH } from '../container-id.ts';
+import { unmountBelow } from '../mounts.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 import { writeBundle } from './bundle.ts';
 import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
@@ -220,6 +221,12 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
         if (id?.length === CONTAINER_ID_LENGTH) known.add(id);
       }
       return [...known];
+    },
+
+    close: async () => {
+      if (readdirSync(runsc.rootDirectory).some((file) => file.endsWith('.state'))) return;
+      unmountBelow(runsc.rootDirectory);
+      rmSync(runsc.rootDirectory, { recursive: true, force: true });
     },
   };
 }

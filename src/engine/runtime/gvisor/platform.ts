@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tryCommand } from '../command.ts';
+import { unmountBelow } from '../mounts.ts';
 import { writeBundle } from './bundle.ts';
 
 /** Platforms worth trying, the faster first. KVM is left out: where nested virtualisation is broken it hangs the whole sandbox. */
@@ -22,6 +23,7 @@ export async function probePlatform(runscPath: string): Promise<{ platform: stri
     }
     return { problem: said.join('; ') };
   } finally {
+    unmountBelow(directory);
     rmSync(directory, { recursive: true, force: true });
   }
 }

@@ -153,6 +153,7 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     },
 
     list: async () => readdirSync(recordsDirectory).map((file) => basename(file, '.json')),
+    close: async () => {},
   };
 }
 

@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { ResourceClient } from '../kubernetes/index.ts';
+import { createEngineApi, ensureCertificates, type PodLogs, writeKubeconfig } from './api/index.ts';
+import { startPodController, startSandboxController } from './controllers/index.ts';
+import { createImageStore } from './images/index.ts';
+import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
+import { createPodLogs } from './pod-logs.ts';
+import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
+import { openStore } from './store/index.ts';
+
+/** What an engine is made with. */
+export interface EngineOptions {
+  /** Everything it keeps lives below it. */
+  engineDirectory: string;
+  binariesDirectory: string;
+  kubeconfigPath: string;
+  listen: { host: string; port: number };
+  token: string;
+  requestedRuntime: 'auto' | 'gvisor' | 'process';
+  /** gVisor's Go module, and the agent of the built-in image. */
+  gvisorModuleDirectory: string;
+  agentDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  progress: Progress;
+  report(what: string, error: unknown): void;
+}
+
+/** An engine that runs. */
+export interface Engine {
+  url: string;
+  client: ResourceClient;
+  runtime: ContainerRuntime;
+  /** Lines that whoever started it should read: why not gVisor, what does not protect. */
+  warnings: string[];
+  /** Puts every sandbox to sleep for the next start, then ends. Returns what could not be kept. */
+  close(): Promise<string[]>;
+}
+
+const NODE_NAME = 'local';
+
+/** Starts the store, the API, the controllers and the runtime; resolves once everything that an earlier engine left is found again. */
+export async function startEngine(options: EngineOptions): Promise<Engine> {
+  const { engineDirectory, report } = options;
+  const selected = await selectRuntime({
+    ...options,
+    requested: options.requestedRuntime,
+    moduleDirectory: options.gvisorModuleDirectory,
+  });
+  const { runtime, engineTag, namespaces } = selected;
+  const firewall = namespaces && hasTool('nft', options.environment);
+  const network = namespaces
+    ? createVethNetwork({ engineTag, subnet: addressRangeOf(engineTag), firewall })
+    : createLoopbackNetwork();
+  const store = await openStore({ directory: join(engineDirectory, 'store') });
+  let podLogs: PodLogs | undefined;
+  const api = await createEngineApi({
+    store,
+    clock: Date.now,
+    random: randomBytes,
+    token: options.token,
+    podLogs: (namespace, name, logOptions) => {
+      if (podLogs === undefined) throw new Error('the engine is still starting');
+      return podLogs(namespace, name, logOptions);
+    },
+    report: (error, doing) => report(doing, error),
+  });
+  const images = createImageStore({
+    directory: join(engineDirectory, 'toolbox'),
+    nodePath: process.execPath,
+    agentDirectory: options.agentDirectory,
+  });
+  const pods = startPodController({ client: api.client, runtime, network, images, engineDirectory, failed: report });
+  podLogs = createPodLogs(api.client, pods.logPathOf);
+  await pods.recovered;
+  const sandboxes = startSandboxController({
+    client: api.client,
+    snapshots: true,
+    nodeName: NODE_NAME,
+    failed: report,
+  });
+  await sandboxes.synced;
+  const certificates = await ensureCertificates(join(engineDirectory, 'tls'), {
+    clock: Date.now,
+    names: [options.listen.host],
+  });
+  const server = await api.listen({ ...options.listen, certificate: certificates });
+  await writeKubeconfig(options.kubeconfigPath, {
+    server: server.url,
+    caPem: certificates.caPem,
+    token: options.token,
+  });
+
+  return {
+    url: server.url,
+    client: api.client,
+    runtime,
+    warnings: warningsOf(runtime, selected.reason, namespaces && !firewall),
+    close: async () => {
+      await sandboxes.close();
+      const problems = await pods.hibernate();
+      await api.close();
+      await network.close();
+      await runtime.close();
+      await store.close();
+      return problems;
+    },
+  };
+}
+
+function warningsOf(runtime: ContainerRuntime, reason: string | undefined, unprotected: boolean): string[] {
+  const warnings: string[] = [];
+  if (runtime.name === 'process') {
+    const why = reason === undefined ? '' : ` gVisor is not used: ${reason}.`;
+    warnings.push(`THE PROCESS RUNTIME ISOLATES NOTHING: sandboxes are plain processes of this user.${why}`);
+  }
+  if (unprotected)
+    warnings.push(
+      'nft is missing (package nftables): sandboxes can reach services of this machine that listen on all interfaces.',
+    );
+  return warnings;
+}
