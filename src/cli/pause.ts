@@ -24,11 +24,15 @@ async function pause(name: string, options: VerbOptions): Promise<void> {
   const generation = patched.metadata.generation ?? 0;
   const paused = await waitForSandbox(client, key, parseDurationMs(options.timeout), (sandbox) => {
     const suspended = currentCondition(sandbox, 'Suspended', generation);
-    if (suspended?.reason === 'SnapshotFailed')
-      throw new Error(`${name} could not be snapshot and keeps running: ${suspended.message ?? 'no reason given'}`);
     if (sandbox.spec.operatingMode !== 'Suspended') throw new Error(`${name} was woken before the pause was complete.`);
-    return suspended?.status === 'True';
+    return suspended?.status === 'True' || suspended?.reason === 'SnapshotFailed';
   });
+  const failed = currentCondition(paused, 'Suspended', generation);
+  if (failed?.reason === 'SnapshotFailed') {
+    // Left as Suspended, the sandbox would be snapshot later, behind the back of whoever was told that it keeps running.
+    await client.patch(SANDBOXES, key, { spec: { operatingMode: 'Running' } }, { type: 'merge' });
+    throw new Error(`${name} could not be snapshot and keeps running: ${failed.message ?? 'no reason given'}`);
+  }
   const snapshot = paused.metadata.annotations?.['sandbox-router/snapshot'];
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(2);
   console.log(`${name} paused in ${seconds} s${snapshot === undefined ? '' : ` (snapshot ${snapshot})`}`);
