@@ -89,7 +89,8 @@ function systemDirectory(root: string, name: string): RuntimeMount[] {
   if (!existsSync(source)) return [];
   const destination = join(root, name);
   if (lstatSync(source).isSymbolicLink()) {
-    if (!existsSync(destination)) symlinkSync(readlinkSync(source), destination);
+    // Where the link leads there is nothing before the mounts, so `existsSync` would not see it.
+    if (lstatSync(destination, { throwIfNoEntry: false }) === undefined) symlinkSync(readlinkSync(source), destination);
     return [];
   }
   mkdirSync(destination, { recursive: true });
