@@ -116,6 +116,7 @@ export function createWaker({ client, table, limits, finished }: WakerOptions): 
   async function fly(route: Route, port: number, signal: AbortSignal): Promise<FlightResult> {
     const { namespace, name } = route.sandbox;
     let generation = route.sandbox.generation;
+    const podBefore = route.pod?.uid;
     if (!route.sandbox.running) {
       const patched = await client.patch<Sandbox>(
         SANDBOXES,
@@ -126,7 +127,7 @@ export function createWaker({ client, table, limits, finished }: WakerOptions): 
       generation = patched.metadata.generation ?? generation;
     }
     for (;;) {
-      const state = await untilReady(namespace, name, generation, signal);
+      const state = await untilReady(namespace, name, generation, podBefore, signal);
       if (!('pod' in state)) return state;
       if (await untilAccepting(state.pod, port, signal, () => table.find(namespace, name)?.pod?.uid === state.pod.uid))
         return state;
@@ -140,13 +141,19 @@ export function createWaker({ client, table, limits, finished }: WakerOptions): 
     }
   }
 
-  function untilReady(namespace: string, name: string, generation: number, signal: AbortSignal): Promise<FlightResult> {
+  function untilReady(
+    namespace: string,
+    name: string,
+    generation: number,
+    podBefore: string | undefined,
+    signal: AbortSignal,
+  ): Promise<FlightResult> {
     return new Promise((resolve) => {
       const key = `${namespace}/${name}`;
       const notify = () => {
         const outcome = signal.aborted
           ? ({ code: 'waking', detail: 'Nobody waits any more.' } as const)
-          : judge(table, namespace, name, generation);
+          : judge(table, namespace, name, generation, podBefore);
         if (outcome === undefined) return;
         const set = watchers.get(key);
         set?.delete(notify);
@@ -250,8 +257,17 @@ function flightKey({ sandbox }: Route, port: number): string {
   return `${sandbox.uid}:${port}`;
 }
 
-/** What the table says of a wake now; undefined while there is nothing to do but wait. */
-function judge(table: RoutingTable, namespace: string, name: string, generation: number): FlightResult | undefined {
+/**
+ * What the table says of a wake now; undefined while there is nothing to do but wait. A pod that was there before the wake may be one that is being
+ * paused: only the Sandbox's own word makes it good again. A new one is good as soon as it is Ready.
+ */
+function judge(
+  table: RoutingTable,
+  namespace: string,
+  name: string,
+  generation: number,
+  podBefore: string | undefined,
+): FlightResult | undefined {
   const route = table.find(namespace, name);
   if (route === undefined) return { code: 'sandbox_not_found', detail: `${name} was deleted.` };
   const { sandbox, pod } = route;
@@ -264,7 +280,8 @@ function judge(table: RoutingTable, namespace: string, name: string, generation:
     return { code: 'wake_failed', detail: `${name} could not be woken: ${sandbox.readyMessage}` };
   // Paused again meanwhile: whoever waits must ask for another wake.
   if (!sandbox.running) return { code: 'waking', detail: `${name} was paused again.`, retryAfterSeconds: 1 };
-  return sandbox.ready && pod !== undefined && table.isRoutable(route) ? { pod } : undefined;
+  if (pod === undefined || !table.isRoutable(route)) return undefined;
+  return sandbox.ready || pod.uid !== podBefore ? { pod } : undefined;
 }
 
 function whyNot(route: Route | undefined): string {

@@ -24,6 +24,9 @@ export interface GvisorOptions {
   containersDirectory: string;
 }
 
+/** `runsc wait` takes some 20 ms of CPU to start: just after a restore a caller is waiting for them. */
+const WAIT_AFTER_RESTORE_MS = 250;
+
 /** A container of this process: who waits for its end. */
 interface Attached {
   exited: Promise<number>;
@@ -53,15 +56,16 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
   }
 
   /** `runsc wait` is the only one who learns the exit code, so one runs beside every container. */
-  function attach(id: string): Attached {
+  function attach(id: string, afterMs = 0): Attached {
     const known = attached.get(id);
     if (known !== undefined) return known;
-    const entry: Attached = { exited: waitForExit(id).then((code) => recordExit(id, code)) };
+    const entry: Attached = { exited: waitForExit(id, afterMs).then((code) => recordExit(id, code)) };
     attached.set(id, entry);
     return entry;
   }
 
-  async function waitForExit(id: string): Promise<number> {
+  async function waitForExit(id: string, afterMs: number): Promise<number> {
+    if (afterMs > 0) await delay(afterMs, undefined, { ref: false });
     for (;;) {
       const result = await tryRunsc(runsc, ['wait', id], 2 ** 31 - 1);
       const status = /"exitStatus":\s*(\d+)/.exec(result.stdout.toString())?.[1];
@@ -137,7 +141,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
           spec.id,
         ];
         await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages);
-        attach(spec.id);
+        attach(spec.id, WAIT_AFTER_RESTORE_MS);
       } catch (error) {
         await remove(spec.id);
         throw error;
