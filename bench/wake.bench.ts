@@ -57,8 +57,8 @@ export async function run({ rounds = 30 }: BenchOptions): Promise<Record<string,
     const platform = /runtime +gVisor \(runsc \S+, (\S+)\)/.exec(up.output())?.[1] ?? 'systrap';
     const engine = join(up.stateDirectory, 'engine');
     await request(up.url, up.token);
-    const config = globSync(join(engine, 'containers/gvisor/*/config.json')).find((path) =>
-      spawnSync('grep', ['-q', 'sandbox-router-counter', path]).status === 0,
+    const config = globSync(join(engine, 'containers/gvisor/*/config.json')).find(
+      (path) => spawnSync('grep', ['-q', 'sandbox-router-counter', path]).status === 0,
     );
     if (config === undefined) throw new Error(`The counter's bundle is not below ${engine}.`);
     const keptConfig = join(directory, 'config.json');

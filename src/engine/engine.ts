@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import { createEngineApi, ensureCertificates, type PodLogs, writeKubeconfig } from './api/index.ts';
+import { createCommandShell } from './command-shell.ts';
 import { startPodController, startSandboxController } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
 import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
@@ -42,15 +43,17 @@ const NODE_NAME = 'local';
 /** Starts the store, the API, the controllers and the runtime; resolves once everything that an earlier engine left is found again. */
 export async function startEngine(options: EngineOptions): Promise<Engine> {
   const { engineDirectory, report } = options;
+  const shell = createCommandShell(join(engineDirectory, 'shell'));
   const selected = await selectRuntime({
     ...options,
+    shell,
     requested: options.requestedRuntime,
     moduleDirectory: options.gvisorModuleDirectory,
   });
   const { runtime, engineTag, namespaces } = selected;
   const firewall = namespaces && hasTool('nft', options.environment);
   const network = namespaces
-    ? createVethNetwork({ engineTag, subnet: addressRangeOf(engineTag), firewall })
+    ? createVethNetwork({ engineTag, subnet: addressRangeOf(engineTag), shell, firewall })
     : createLoopbackNetwork();
   const store = await openStore({ directory: join(engineDirectory, 'store') });
   let podLogs: PodLogs | undefined;
@@ -102,6 +105,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       await api.close();
       await network.close();
       await runtime.close();
+      shell.close();
       await store.close();
       return problems;
     },

@@ -1,12 +1,14 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { type CommandShell, quoted } from '../command-shell.ts';
 import type { SandboxNetwork } from './network.ts';
 
 const execute = promisify(execFile);
 
 /** Directory in which `ip netns` keeps its namespaces. */
 const NAMESPACES = '/run/netns';
+const ATTACH_TIMEOUT_MS = 10_000;
 
 /** What a veth network needs. */
 export interface VethNetworkOptions {
@@ -14,6 +16,7 @@ export interface VethNetworkOptions {
   engineTag: string;
   /** First three octets chosen for this engine's sandboxes: `10.88.16` stands for a /20 that begins there. */
   subnet: AddressRange;
+  shell: CommandShell;
   /** Whether nftables may be used to keep sandboxes from this machine's own services. */
   firewall: boolean;
 }
@@ -37,7 +40,7 @@ export function addressRangeOf(engineTag: string): AddressRange {
  * A network namespace and a veth pair for each sandbox. The sandbox has one route, to the gateway address on the host's end of its own pair: nothing else
  * answers it, no other sandbox and no other network. The firewall lets it answer the host, never call it.
  */
-export function createVethNetwork({ engineTag, subnet, firewall }: VethNetworkOptions): SandboxNetwork {
+export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNetworkOptions): SandboxNetwork {
   const addresses = new Map<string, number>();
   const taken = new Set<number>();
   const gateway = dotted(subnet.base + 1);
@@ -99,18 +102,13 @@ export function createVethNetwork({ engineTag, subnet, firewall }: VethNetworkOp
         'link set eth0 up',
         `route add ${gateway}/32 dev eth0`,
       ];
-      const script = 'printf %s "$1" | ip -batch - && printf %s "$2" | ip -n "$3" -batch -';
-      try {
-        await execute(
-          '/bin/sh',
-          ['-c', script, 'attach', `${host.join('\n')}\n`, `${inside.join('\n')}\n`, namespace],
-          { timeout: 10_000 },
-        );
-      } catch (error) {
+      const batch = (lines: string[], flags: string[]) =>
+        `printf %s ${quoted([`${lines.join('\n')}\n`])} | ip ${quoted([...flags, '-batch', '-'])}`;
+      const script = `${batch(host, [])} && ${batch(inside, ['-n', namespace])}`;
+      const { exitCode, stderr } = await shell.run(script, ATTACH_TIMEOUT_MS);
+      if (exitCode !== 0) {
         await detach(id);
-        throw new Error(
-          `could not make the network of container ${id}: ${(error as { stderr?: string }).stderr ?? (error as Error).message}`,
-        );
+        throw new Error(`could not make the network of container ${id}: ${stderr.trim() || `exit code ${exitCode}`}`);
       }
       return { namespacePath: `${NAMESPACES}/${namespace}`, address };
     },

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { CommandShell } from '../command-shell.ts';
 import { findRunsc } from './gvisor/find-runsc.ts';
 import { createGvisorRuntime } from './gvisor/gvisor.ts';
 import { probePlatform } from './gvisor/platform.ts';
@@ -12,6 +13,7 @@ import type { Progress } from './toolchain.ts';
 export interface SelectRuntimeOptions {
   requested: 'auto' | 'gvisor' | 'process';
   engineDirectory: string;
+  shell: CommandShell;
   binariesDirectory: string;
   /** gVisor's Go module. */
   moduleDirectory: string;
@@ -55,6 +57,7 @@ export async function selectRuntime(options: SelectRuntimeOptions): Promise<Sele
       platform: probe.platform,
       rootDirectory: `/run/sandbox-router-${engineTag}`,
       filestoreDirectory: join(options.engineDirectory, 'filestores'),
+      shell: options.shell,
     };
     return {
       runtime: createGvisorRuntime({ runsc, version, containersDirectory: containersDirectory('gvisor') }),

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { type CommandShell, quoted } from '../../command-shell.ts';
 import { type CommandResult, runCommand, tryCommand } from '../command.ts';
 import { RuntimeError } from '../runtime.ts';
 
@@ -11,6 +11,8 @@ export interface Runsc {
   rootDirectory: string;
   /** Where the files that a container writes to its root live until they are checkpointed. */
   filestoreDirectory: string;
+  /** Starts containers. */
+  shell: CommandShell;
 }
 
 /** Longest waits for runsc. A checkpoint or restore of gigabytes takes seconds; nothing takes minutes. */
@@ -51,41 +53,26 @@ export function tryRunsc(
  * A call that starts a container: the container's output goes to `logPath`, which runsc's own messages must not reach, so they are read from runsc's log.
  * @throws RuntimeError with what runsc said
  */
-export function startWithRunsc(
+export async function startWithRunsc(
   runsc: Runsc,
   failureCode: string,
   commandLine: string[],
   logPath: string,
   messagesPath: string,
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const output = openSync(logPath, 'a', 0o600);
-    const flags = [...globalFlags(runsc), `--log=${messagesPath}`, '--log-format=json', '--alsologtostderr=false'];
-    const child = spawn(runsc.path, [...flags, ...commandLine], {
-      detached: true,
-      stdio: ['ignore', output, output],
-      cwd: '/',
-    });
-    closeSync(output);
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL');
-      reject(
-        new RuntimeError(
-          'timeout',
-          `runsc ${commandLine[0]} gave no answer within ${RUNSC_TIMEOUT_MS} ms: ${lastMessage(messagesPath)}`,
-        ),
-      );
-    }, RUNSC_TIMEOUT_MS);
-    child.on('error', (error) => {
-      clearTimeout(timer);
-      reject(new RuntimeError('runtime_unavailable', `${runsc.path} can't be started: ${error.message}`));
-    });
-    child.on('exit', (code) => {
-      clearTimeout(timer);
-      if (code === 0) resolve();
-      else reject(new RuntimeError(failureCode, lastMessage(messagesPath)));
-    });
-  });
+  const flags = [...globalFlags(runsc), `--log=${messagesPath}`, '--log-format=json', '--alsologtostderr=false'];
+  const command = quoted([runsc.path, ...flags, ...commandLine]);
+  const script = `umask 077; exec ${command} >>${quoted([logPath])} 2>&1`;
+  const { exitCode, stderr } = await runsc.shell.run(script, RUNSC_TIMEOUT_MS);
+  if (exitCode === 0) return;
+  if (exitCode === 137)
+    throw new RuntimeError(
+      'timeout',
+      `runsc ${commandLine[0]} gave no answer within ${RUNSC_TIMEOUT_MS} ms: ${lastMessage(messagesPath)}`,
+    );
+  if (exitCode === 126 || exitCode === 127)
+    throw new RuntimeError('runtime_unavailable', `${runsc.path} can't be started: ${stderr.trim()}`);
+  throw new RuntimeError(failureCode, lastMessage(messagesPath));
 }
 
 /** The last error in runsc's JSON log. */
