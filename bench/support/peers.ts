@@ -59,7 +59,7 @@ function versionOf(command: string, flag: string): string | undefined {
 function haproxy(port: number, upstreamPort: number) {
   const text = `global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode http
   option http-keep-alive

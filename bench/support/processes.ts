@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { cpus } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** Clock ticks a second of /proc/<pid>/stat; 100 on every Linux that Node runs on. */
@@ -16,6 +17,12 @@ export function cpuTimeUs(pid: number): number {
 /** Resident memory of a process in bytes. */
 export function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+}
+
+/** Binds a process with all its threads to one core, where there is one to choose. */
+export function onCore(core: number, pid: number): void {
+  if (cpus().length > core)
+    execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)]);
 }
 
 /** A process under measurement. */
