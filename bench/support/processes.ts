@@ -21,8 +21,7 @@ export function residentBytes(pid: number): number {
 
 /** Binds a process with all its threads to one core, where there is one to choose. */
 export function onCore(core: number, pid: number): void {
-  if (cpus().length > core)
-    execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)]);
+  if (cpus().length > core) execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)]);
 }
 
 /** A process under measurement. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
 import { addVerbOptions, clientOf, type VerbOptions } from './sandbox-verbs.ts';
+import { textTable } from './text-table.ts';
 
 /** `sandbox-router list`: name, state and reason of every sandbox of a namespace. */
 export function listCommand(): Command {
@@ -30,5 +31,11 @@ async function list(options: VerbOptions & { allNamespaces?: boolean; json?: boo
   });
   if (options.json === true) console.log(JSON.stringify(rows));
   else if (rows.length === 0) console.log('No sandboxes.');
-  else console.table(rows);
+  else
+    console.log(
+      textTable(
+        ['NAMESPACE', 'NAME', 'MODE', 'READY', 'REASON'],
+        rows.map((row) => Object.values(row).map(String)),
+      ),
+    );
 }

@@ -11,7 +11,7 @@ export function addSettingOptions(command: Command, name: ConfiguredCommand): Co
     const shown =
       value === undefined || value === false || (Array.isArray(value) && value.length === 0)
         ? ''
-        : `default ${value}, `;
+        : `default ${setting.placeholder === 'duration' ? `${Number(value) / 1000}s` : value}, `;
     command.addOption(new Option(flag, `${setting.description} (${shown}${variableOf(setting)})`));
   }
   return command;
