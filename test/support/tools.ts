@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { withProgress } from '../../src/cli/bootstrap.mjs';
-import { ensureGoTool, runscTool, toolCacheDirectory } from '../../src/engine/runtime/index.ts';
+import { cachedToolPath, ensureGoTool, runscTool, toolCacheDirectory } from '../../src/engine/runtime/index.ts';
 import { projectRoot } from './checkout.ts';
 
 /** Go programs that tests run, as the project pins them: the engine's runsc, and a real API server with its store. */
@@ -28,4 +29,18 @@ export async function prepareTools(names: readonly string[]): Promise<void> {
       console.error(`Without ${tool.name}: ${(error as Error).message}`);
     }
   }
+}
+
+/** Path of a tool that {@link prepareTools} made. */
+export function toolPath(name: string): string {
+  const tool = TOOLS.find((candidate) => candidate.name === name);
+  if (tool === undefined) throw new Error(`${name} is none of the tools.`);
+  return cachedToolPath(tool, toolCacheDirectory(process.env));
+}
+
+/** Why tests with these tools can't run here, or false; never with CI=true, where they must. For the `skip` option of a suite. */
+export function missingTool(...names: string[]): string | false {
+  if (process.env.CI === 'true') return false;
+  const missing = names.filter((name) => !existsSync(toolPath(name)));
+  return missing.length > 0 && `${missing.join(' and ')} could not be built here: npm test says why`;
 }

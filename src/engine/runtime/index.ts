@@ -2,4 +2,4 @@ export { containerId } from './container-id.ts';
 export { findRunsc, runscTool } from './gvisor/find-runsc.ts';
 export * from './runtime.ts';
 export { hasTool, type SelectedRuntime, type SelectRuntimeOptions, selectRuntime } from './select.ts';
-export { ensureGoTool, type GoTool, type Progress, toolCacheDirectory } from './toolchain.ts';
+export { cachedToolPath, ensureGoTool, type GoTool, type Progress, toolCacheDirectory } from './toolchain.ts';

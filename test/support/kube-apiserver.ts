@@ -1,0 +1,212 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { KINDS } from '../../src/engine/api/kinds/index.ts';
+import { makeAuthority, makeServerCertificate } from '../../src/engine/api/tls/make-certificate.ts';
+import {
+  createHttpResourceClient,
+  type HttpResourceClient,
+  type KubernetesObject,
+  loadKubeConfig,
+  type ResourceType,
+} from '../../src/kubernetes/index.ts';
+import { customResourceDefinition } from './custom-resource-definition.ts';
+import { toolPath } from './tools.ts';
+import { until } from './until.ts';
+
+/** A real Kubernetes API server with its etcd, and the CRDs of Agent Sandbox; nothing reconciles in it but what a test starts. */
+export interface KubeApiServer {
+  url: string;
+  /** Of a cluster administrator. */
+  kubeconfigPath: string;
+  client: HttpResourceClient;
+  /** Kubeconfig of a user of that name without any rights but what RBAC gives it. */
+  kubeconfigFor(user: string): string;
+  /** Stops the API server; etcd and its data stay. */
+  stopApi(): Promise<void>;
+  startApi(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** apiextensions.k8s.io/v1 CustomResourceDefinition. */
+const DEFINITIONS: ResourceType = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  plural: 'customresourcedefinitions',
+  kind: 'CustomResourceDefinition',
+  namespaced: false,
+};
+
+const LONG_MS = 10 * 365 * 86_400_000;
+
+/** Users with a token each; rights come from RBAC. */
+const USERS = ['admin', 'router', 'tenant-a', 'tenant-b'] as const;
+
+/** Starts etcd and kube-apiserver on free loopback ports and creates the CRDs. Takes about 5 s. */
+export async function startKubeApiServer(
+  options: { kinds?: (kind: { group: string }) => boolean } = {},
+): Promise<KubeApiServer> {
+  const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-kube-'));
+  const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
+  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  const url = `https://127.0.0.1:${apiPort}`;
+  const authority = await makeAuthority(Date.now(), LONG_MS);
+  const certificate = await makeServerCertificate(authority, ['127.0.0.1', 'localhost'], Date.now(), LONG_MS);
+  const signing = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  const tokens = new Map(USERS.map((user) => [user as string, randomBytes(16).toString('hex')]));
+  const file = (name: string, text: string) => {
+    const path = join(directory, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  const tokenLines = [...tokens].map(
+    ([user, token]) => `${token},${user},${user},"${user === 'admin' ? 'system:masters' : `group-${user}`}"`,
+  );
+  const etcd = start(directory, 'etcd', [
+    `--data-dir=${join(directory, 'etcd')}`,
+    `--listen-client-urls=${etcdUrl}`,
+    `--advertise-client-urls=${etcdUrl}`,
+    `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+    `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+    `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+    '--unsafe-no-fsync',
+    '--log-level=error',
+  ]);
+  const commandLine = [
+    `--etcd-servers=${etcdUrl}`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    `--secure-port=${apiPort}`,
+    `--tls-cert-file=${file('server.crt', certificate.certificatePem)}`,
+    `--tls-private-key-file=${file('server.key', certificate.keyPem)}`,
+    `--token-auth-file=${file('tokens.csv', `${tokenLines.join('\n')}\n`)}`,
+    '--authorization-mode=RBAC',
+    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-signing-key-file=${file('signing.key', signing.privateKey)}`,
+    `--service-account-key-file=${file('signing.pub', signing.publicKey)}`,
+    '--service-cluster-ip-range=10.96.0.0/16',
+    // Nothing makes service accounts here, as no controller manager runs.
+    '--disable-admission-plugins=ServiceAccount',
+    '--anonymous-auth=false',
+    '--watch-cache=true',
+  ];
+  const kubeconfigFor = (user: string) =>
+    file(
+      `kubeconfig-${user}`,
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Config',
+        'current-context': 'test',
+        clusters: [
+          {
+            name: 'test',
+            cluster: {
+              server: url,
+              'certificate-authority-data': Buffer.from(authority.certificatePem).toString('base64'),
+            },
+          },
+        ],
+        users: [{ name: user, user: { token: tokens.get(user) } }],
+        contexts: [{ name: 'test', context: { cluster: 'test', user, namespace: 'default' } }],
+      }),
+    );
+  mkdirSync(join(directory, 'logs'), { recursive: true });
+  const kubeconfigPath = kubeconfigFor('admin');
+  let api: ChildProcess | undefined;
+  const client = createHttpResourceClient(loadKubeConfig({ path: kubeconfigPath }));
+
+  async function startApi(): Promise<void> {
+    const child = start(directory, 'kube-apiserver', commandLine);
+    api = child;
+    await until(
+      'the API server answers',
+      async () => {
+        if (child.exitCode !== null)
+          throw new Error(
+            `kube-apiserver ended:\n${readFileSync(join(directory, 'kube-apiserver.log'), 'utf8').slice(-4000)}`,
+          );
+        return client.get(NAMESPACE, { name: 'default' }).then(
+          () => true,
+          () => false,
+        );
+      },
+      60_000,
+    );
+  }
+
+  async function close(): Promise<void> {
+    await client.close();
+    await stop(api);
+    await stop(etcd);
+    rmSync(directory, { recursive: true, force: true });
+  }
+
+  try {
+    await startApi();
+    const kinds = KINDS.filter((kind) => !kind.builtIn && (options.kinds?.(kind) ?? true));
+    for (const kind of kinds) await client.create(DEFINITIONS, customResourceDefinition(kind));
+    for (const kind of kinds)
+      await until(`${kind.kind} is served`, async () => {
+        const found = await client.get<KubernetesObject & { status?: Conditions }>(DEFINITIONS, {
+          name: `${kind.plural}.${kind.group}`,
+        });
+        return found.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True');
+      });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    url,
+    kubeconfigPath,
+    client,
+    kubeconfigFor,
+    stopApi: () => stop(api),
+    startApi,
+    close,
+  };
+}
+
+interface Conditions {
+  conditions?: { type: string; status: string }[];
+}
+
+const NAMESPACE: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+};
+
+function start(directory: string, tool: string, commandLine: string[]): ChildProcess {
+  const log = openSync(join(directory, `${tool}.log`), 'a');
+  const child = spawn(toolPath(tool), commandLine, { cwd: directory, stdio: ['ignore', log, log] });
+  // A test run that is killed must not leave servers behind.
+  process.once('exit', () => child.kill('SIGKILL'));
+  return child;
+}
+
+async function stop(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
