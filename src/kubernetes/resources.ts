@@ -53,3 +53,84 @@ export function apiPath(type: ResourceType, namespace?: string, name?: string, s
 
 /** Types whose manifests the CLI applies by kind. */
 export const KNOWN_RESOURCES: readonly ResourceType[] = [SANDBOXES, PODS, NAMESPACES, EVENTS, SERVICES];
+
+/** v1 Node. */
+export const NODES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'nodes',
+  kind: 'Node',
+  namespaced: false,
+};
+/** node.k8s.io/v1 RuntimeClass. */
+export const RUNTIME_CLASSES: ResourceType = {
+  group: 'node.k8s.io',
+  version: 'v1',
+  plural: 'runtimeclasses',
+  kind: 'RuntimeClass',
+  namespaced: false,
+};
+/** networking.k8s.io/v1 NetworkPolicy. */
+export const NETWORK_POLICIES: ResourceType = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'networkpolicies',
+  kind: 'NetworkPolicy',
+  namespaced: true,
+};
+/** extensions.agents.x-k8s.io/v1beta1 SandboxTemplate. */
+export const SANDBOX_TEMPLATES: ResourceType = {
+  group: 'extensions.agents.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'sandboxtemplates',
+  kind: 'SandboxTemplate',
+  namespaced: true,
+};
+/** extensions.agents.x-k8s.io/v1beta1 SandboxClaim. */
+export const SANDBOX_CLAIMS: ResourceType = {
+  group: 'extensions.agents.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'sandboxclaims',
+  kind: 'SandboxClaim',
+  namespaced: true,
+};
+/** extensions.agents.x-k8s.io/v1beta1 SandboxWarmPool. */
+export const SANDBOX_WARM_POOLS: ResourceType = {
+  group: 'extensions.agents.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'sandboxwarmpools',
+  kind: 'SandboxWarmPool',
+  namespaced: true,
+};
+/** podsnapshot.gke.io/v1 PodSnapshot. */
+export const POD_SNAPSHOTS: ResourceType = {
+  group: 'podsnapshot.gke.io',
+  version: 'v1',
+  plural: 'podsnapshots',
+  kind: 'PodSnapshot',
+  namespaced: true,
+};
+/** podsnapshot.gke.io/v1 PodSnapshotPolicy. */
+export const POD_SNAPSHOT_POLICIES: ResourceType = {
+  group: 'podsnapshot.gke.io',
+  version: 'v1',
+  plural: 'podsnapshotpolicies',
+  kind: 'PodSnapshotPolicy',
+  namespaced: true,
+};
+/** podsnapshot.gke.io/v1 PodSnapshotStorageConfig. */
+export const POD_SNAPSHOT_STORAGE_CONFIGS: ResourceType = {
+  group: 'podsnapshot.gke.io',
+  version: 'v1',
+  plural: 'podsnapshotstorageconfigs',
+  kind: 'PodSnapshotStorageConfig',
+  namespaced: true,
+};
+/** authorization.k8s.io/v1 SelfSubjectAccessReview: a question about the caller's rights; nothing is stored. */
+export const SELF_SUBJECT_ACCESS_REVIEWS: ResourceType = {
+  group: 'authorization.k8s.io',
+  version: 'v1',
+  plural: 'selfsubjectaccessreviews',
+  kind: 'SelfSubjectAccessReview',
+  namespaced: false,
+};

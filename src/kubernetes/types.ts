@@ -1,3 +1,5 @@
+import type { LabelSelector } from './label-selector.ts';
+
 /** The parts of Kubernetes objects that the router and the engine read or write; anything else passes through untouched. */
 
 /** Standard object metadata. Times are RFC 3339 strings. */
@@ -218,4 +220,97 @@ export interface Status {
     causes?: { reason?: string; message?: string; field?: string }[];
     retryAfterSeconds?: number;
   };
+}
+
+/** v1 Namespace, as far as its labels go. */
+export type Namespace = KubernetesObject;
+
+/** v1 Node. Quantities as Kubernetes writes them: `3920m`, `16Gi`. */
+export interface Node extends KubernetesObject {
+  spec?: { unschedulable?: boolean; taints?: { key: string; value?: string; effect: string }[] };
+  status?: {
+    allocatable?: Record<string, string>;
+    conditions?: Condition[];
+    nodeInfo?: { architecture?: string };
+  };
+}
+
+/** node.k8s.io/v1 RuntimeClass. */
+export interface RuntimeClass extends KubernetesObject {
+  handler: string;
+  overhead?: { podFixed?: Record<string, string> };
+  scheduling?: { nodeSelector?: Record<string, string> };
+}
+
+/** Who is at the other end of a NetworkPolicy's rule. */
+export interface NetworkPolicyPeer {
+  podSelector?: LabelSelector;
+  namespaceSelector?: LabelSelector;
+  ipBlock?: { cidr: string; except?: string[] };
+}
+
+/** Ports of a NetworkPolicy's rule; all without `port`. */
+export interface NetworkPolicyPort {
+  protocol?: 'TCP' | 'UDP' | 'SCTP';
+  port?: number | string;
+  endPort?: number;
+}
+
+/** networking.k8s.io/v1 NetworkPolicy. */
+export interface NetworkPolicy extends KubernetesObject {
+  spec: {
+    podSelector: LabelSelector;
+    policyTypes?: string[];
+    ingress?: { from?: NetworkPolicyPeer[]; ports?: NetworkPolicyPort[] }[];
+    egress?: { to?: NetworkPolicyPeer[]; ports?: NetworkPolicyPort[] }[];
+  };
+}
+
+/** extensions.agents.x-k8s.io/v1beta1 SandboxTemplate (contract section 1.2). */
+export interface SandboxTemplate extends KubernetesObject {
+  spec: {
+    podTemplate: PodTemplate;
+    volumeClaimTemplates?: VolumeClaimTemplate[];
+    service?: boolean;
+    networkPolicy?: { ingress?: NetworkPolicy['spec']['ingress']; egress?: NetworkPolicy['spec']['egress'] };
+    networkPolicyManagement?: 'Managed' | 'Unmanaged';
+    envVarsInjectionPolicy?: 'Allowed' | 'Overrides' | 'Disallowed';
+    volumeClaimTemplatesPolicy?: 'Allowed' | 'Overrides' | 'Disallowed';
+  };
+}
+
+/** extensions.agents.x-k8s.io/v1beta1 SandboxClaim (contract section 1.3). */
+export interface SandboxClaim extends KubernetesObject {
+  spec: {
+    warmPoolRef: { name: string };
+    lifecycle?: {
+      shutdownTime?: string;
+      ttlSecondsAfterFinished?: number;
+      shutdownPolicy?: 'Delete' | 'DeleteForeground' | 'Retain';
+    };
+    additionalPodMetadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+    env?: { name: string; value: string; containerName?: string }[];
+    volumeClaimTemplates?: VolumeClaimTemplate[];
+  };
+  status?: { conditions?: Condition[]; sandbox?: { name?: string; podIPs?: string[] } };
+}
+
+/** extensions.agents.x-k8s.io/v1beta1 SandboxWarmPool (contract section 1.4). */
+export interface SandboxWarmPool extends KubernetesObject {
+  spec: {
+    replicas?: number;
+    sandboxTemplateRef: { name: string };
+    updateStrategy?: { type?: 'Recreate' | 'OnReplenish' };
+  };
+  status?: { replicas?: number; readyReplicas?: number; selector?: string; observedGeneration?: number };
+}
+
+/** podsnapshot.gke.io/v1 PodSnapshot: a memory snapshot of a Pod. */
+export interface PodSnapshot extends KubernetesObject {
+  status?: { conditions?: Condition[] };
+}
+
+/** podsnapshot.gke.io/v1 PodSnapshotPolicy: which Pods may have snapshots, and where they go. */
+export interface PodSnapshotPolicy extends KubernetesObject {
+  spec: { storageConfigName?: string; selector?: LabelSelector };
 }
