@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type AddressOptions, isAddressProblem, parseAddress, type SandboxAddress } from './address/index.ts';
 import {
@@ -20,6 +20,8 @@ import type { Waker } from './wake/index.ts';
 /** One finished request, for metrics and the access log. */
 export interface RequestOutcome {
   request: IncomingMessage;
+  /** The client's connection; a request whose body was sent on knows it no more. */
+  connection: Socket;
   status: number;
   durationMs: number;
   sandbox: string | undefined;
@@ -181,6 +183,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
     handle: (request, response, expectContinue) => {
       const startedAtMs = performance.now();
+      const connection = request.socket;
       const progress: Progress = {};
       inFlight++;
       let finished = false;
@@ -190,6 +193,7 @@ export function createProxy(options: ProxyOptions): Proxy {
         inFlight--;
         options.finished({
           request,
+          connection,
           status,
           durationMs: performance.now() - startedAtMs,
           sandbox: progress.sandbox,
@@ -247,12 +251,14 @@ export function createProxy(options: ProxyOptions): Proxy {
 
     upgrade: (request, socket, head) => {
       const startedAtMs = performance.now();
+      const connection = request.socket;
       const progress: Progress = {};
       inFlight++;
       const finish = (status: number, problem?: Problem, requestId?: string) => {
         inFlight--;
         options.finished({
           request,
+          connection,
           status,
           durationMs: performance.now() - startedAtMs,
           sandbox: progress.sandbox,

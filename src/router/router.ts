@@ -206,6 +206,7 @@ function answerClientError(error: Error & { code?: string }, socket: Socket): vo
 /** Path without query: queries carry secrets. */
 function accessLine({
   request,
+  connection,
   status,
   durationMs,
   sandbox,
@@ -220,7 +221,7 @@ function accessLine({
     path: (request.url ?? '').split('?', 1)[0],
     status,
     durationMs: Math.round(durationMs * 100) / 100,
-    client: request.socket.remoteAddress,
+    client: connection.remoteAddress,
     sandbox,
     namespace,
     credential: credentialId,

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { globSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { projectRoot } from '../support/checkout.ts';
+import { rawRequest } from '../support/raw-request.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
@@ -154,29 +154,15 @@ spec:
   });
 });
 
-/** A GET whose path is sent as it is: no client normalises `..` or escapes. */
-function rawGet(
+/** A GET as `curl` would send it. */
+async function rawGet(
   url: string,
   path: string,
   token?: string,
-  headers: Record<string, string> = {},
+  more: Record<string, string> = {},
 ): Promise<{ status: number; contentType: string; body: string }> {
-  const { hostname, port } = new URL(url);
-  const lines = [`GET ${path} HTTP/1.1`, `Host: ${hostname}:${port}`, 'Connection: close', 'Accept: application/json'];
-  if (token !== undefined) lines.push(`Authorization: Bearer ${token}`);
-  for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
-  return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => socket.write(`${lines.join('\r\n')}\r\n\r\n`));
-    let text = '';
-    socket.on('data', (chunk) => (text += chunk.toString()));
-    socket.on('error', reject);
-    socket.on('end', () => {
-      const [head = '', body = ''] = text.split(/\r\n\r\n([\s\S]*)/);
-      resolve({
-        status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]),
-        contentType: /^content-type: *(.*)$/im.exec(head)?.[1] ?? '',
-        body: body.replace(/^[0-9a-f]+\r\n/i, '').replace(/\r\n0\r\n\r\n$/, ''),
-      });
-    });
-  });
+  const headers: Record<string, string> = { accept: 'application/json', ...more };
+  if (token !== undefined) headers.authorization = `Bearer ${token}`;
+  const answer = await rawRequest(url, { path, headers });
+  return { ...answer, contentType: answer.headers.get('content-type')?.[0] ?? '' };
 }

@@ -119,8 +119,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
     const { response } = this.forward;
     const trailers = controller.rawTrailers as Buffer[] | null;
     if (trailers !== null && trailers.length > 0) response.addTrailers(pairs(trailers));
-    this.finish(response.statusCode, undefined);
     response.end();
+    this.finish(response.statusCode, undefined);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {

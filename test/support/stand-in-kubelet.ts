@@ -1,0 +1,120 @@
+import type { Server } from 'node:http';
+
+import { createReflector, isApiError, PODS, type Pod, type ResourceClient } from '../../src/kubernetes/index.ts';
+import { createEcho } from './echo-program.mjs';
+
+/** How the stand-in behaves. */
+export interface KubeletOptions {
+  client: ResourceClient;
+  nodeName: string;
+  /** Port on which every pod's echo server listens, each on a loopback address of its own. */
+  port: number;
+  /** From seeing a pod to its being ready. */
+  startMs?: number;
+  /** Address of a pod; by default the next free one. */
+  addressOf?: (pod: Pod) => string | undefined;
+  /** Second octet of the addresses: each kubelet of a machine has another. */
+  octet?: number;
+}
+
+/** Runs the pods of one node as servers in this process. */
+export interface StandInKubelet {
+  synced: Promise<void>;
+  /** Requests' pods by UID, while they run. */
+  running(): string[];
+  close(): Promise<void>;
+}
+
+interface RunningPod {
+  server: Server;
+  address: string;
+}
+
+/** Sets pods' status as a kubelet would, with real servers behind the addresses. */
+export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
+  const { client, nodeName, port, startMs = 0, octet = 20 } = options;
+  const pods = new Map<string, RunningPod>();
+  const seen = new Set<string>();
+  let next = 1;
+
+  async function start(pod: Pod): Promise<void> {
+    const { uid = '', namespace = '', name } = pod.metadata;
+    const address = options.addressOf?.(pod) ?? `127.${octet}.${next >> 8}.${next++ & 0xff}`;
+    const server = createEcho(name);
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
+    pods.set(uid, { server, address });
+    if (startMs > 0) await new Promise((resolve) => setTimeout(resolve, startMs));
+    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const condition = (type: string) => ({ type, status: 'True' as const, lastTransitionTime: now });
+    await client.patch(
+      PODS,
+      { namespace, name },
+      {
+        metadata: { uid },
+        status: {
+          phase: 'Running',
+          podIP: address,
+          podIPs: [{ ip: address }],
+          startTime: now,
+          conditions: ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready'].map(condition),
+          containerStatuses: pod.spec.containers.map((container) => ({
+            name: container.name,
+            image: container.image ?? '',
+            imageID: '',
+            ready: true,
+            started: true,
+            restartCount: 0,
+            state: { running: { startedAt: now } },
+          })),
+        },
+      },
+      { type: 'merge', subresource: 'status' },
+    );
+  }
+
+  async function stop(uid: string): Promise<void> {
+    const running = pods.get(uid);
+    if (running === undefined) return;
+    pods.delete(uid);
+    running.server.closeAllConnections();
+    await new Promise<void>((resolve) => running.server.close(() => resolve()));
+  }
+
+  async function end(pod: Pod): Promise<void> {
+    const { uid = '', namespace = '', name } = pod.metadata;
+    await stop(uid);
+    await client.delete(PODS, { namespace, name }, { uid, gracePeriodSeconds: 0 });
+  }
+
+  /** What a test deleted or closed meanwhile is no failure. */
+  const quiet = (error: unknown) => {
+    if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict') && !isApiError(error, 'Unreachable'))
+      throw error;
+  };
+
+  const reflector = createReflector({
+    client,
+    type: PODS,
+    listing: () => {},
+    listed: () => {},
+    upserted: (object) => {
+      const pod = object as Pod;
+      const { uid = '', deletionTimestamp } = pod.metadata;
+      if (pod.spec.nodeName !== nodeName) return;
+      if (deletionTimestamp !== undefined) end(pod).catch(quiet);
+      else if (!seen.has(uid)) {
+        seen.add(uid);
+        start(pod).catch(quiet);
+      }
+    },
+    deleted: ({ metadata }) => void stop(metadata.uid ?? ''),
+  });
+  return {
+    synced: reflector.synced,
+    running: () => [...pods.keys()],
+    close: async () => {
+      reflector.close();
+      await Promise.all([...pods.keys()].map(stop));
+    },
+  };
+}
