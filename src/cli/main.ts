@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { ConfigError } from '../config/index.ts';
 import { ApiError } from '../kubernetes/index.ts';
+import { doctorCommand } from './doctor.ts';
 import { engineCommand } from './engine.ts';
 import { listCommand } from './list.ts';
 import { pauseCommand } from './pause.ts';
@@ -19,7 +20,8 @@ const program = new Command('sandbox-router')
   .addCommand(engineCommand())
   .addCommand(pauseCommand())
   .addCommand(resumeCommand())
-  .addCommand(listCommand());
+  .addCommand(listCommand())
+  .addCommand(doctorCommand());
 
 try {
   await program.parseAsync();
