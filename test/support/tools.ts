@@ -4,7 +4,7 @@ import { withProgress } from '../../src/cli/bootstrap.mjs';
 import { cachedToolPath, ensureGoTool, runscTool, toolCacheDirectory } from '../../src/engine/runtime/index.ts';
 import { projectRoot } from './checkout.ts';
 
-/** Go programs that tests run, as the project pins them: the engine's runsc, and a real API server with its store. */
+/** Go programs that tests run, as the project pins them: the engine's runsc, a real API server with its store, and Helm. */
 const TOOLS = [
   runscTool(join(projectRoot, 'deploy/toolchain/gvisor')),
   {
@@ -16,6 +16,11 @@ const TOOLS = [
     name: 'kube-apiserver',
     moduleDirectory: join(projectRoot, 'deploy/toolchain/kubernetes'),
     package: 'k8s.io/kubernetes/cmd/kube-apiserver',
+  },
+  {
+    name: 'helm',
+    moduleDirectory: join(projectRoot, 'deploy/toolchain/helm'),
+    package: 'helm.sh/helm/v3/cmd/helm',
   },
 ];
 

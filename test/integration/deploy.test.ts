@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { parse } from 'yaml';
+import { settings } from '../../src/config/index.ts';
+import type { KubernetesObject } from '../../src/kubernetes/index.ts';
+import { BUILT_IN_PROMISES, type EgressPolicy, verifyEgress } from '../../src/router/policy/egress.ts';
+import { testRights } from '../support/deploy-rights.ts';
+import {
+  type ClusterSession,
+  clusterSession,
+  deployDirectory,
+  helmTemplate,
+  kustomize,
+  missingKubectl,
+  nameOf,
+  objectsOf,
+  run,
+} from '../support/deploy-tools.ts';
+import { FRONT_DEFINITIONS } from '../support/front-definitions.ts';
+import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
+import { missingTool, toolPath } from '../support/tools.ts';
+
+const NAMESPACE = 'agent-sandbox-system';
+const DRY_RUN = ['--server-side', '--dry-run=server', '--validate=strict'];
+
+/** Value sets that between them turn every switch of the chart. */
+const VALUE_SETS = {
+  defaults: [],
+  everything: [
+    'snapshots.enabled=true',
+    'tokenReview.enabled=true',
+    'patchGuard.enabled=true',
+    'monitoring.enabled=true',
+    'monitoring.labels.release=prometheus',
+    'ingress.enabled=true',
+    'gateway.enabled=true',
+    'autoscaling.heldRequests.enabled=true',
+    'service.type=LoadBalancer',
+    'settings.baseDomain=sandboxes.example.com',
+    'settings.trustedProxies={10.0.0.0/8,fd00::/8}',
+    'settings.heldTotal=10000000',
+    'settings.accessLog=false',
+    'settings.holdTimeout=1m30s',
+    'image.repository=example.com/sandbox-router',
+    'image.tag=test',
+    'image.pullPolicy=Always',
+    'imagePullSecrets[0].name=pull',
+    'podLabels.team=agents',
+    'podAnnotations.note=x',
+    'nodeSelector.pool=routers',
+    'priorityClassName=system-cluster-critical',
+    'networkPolicy.extraEgress[0].ports[0].port=8443',
+  ],
+  'nothing optional': [
+    'wake.enabled=false',
+    'pause.enabled=false',
+    'autoscaling.enabled=false',
+    'replicas=3',
+    'podDisruptionBudget.enabled=false',
+    'networkPolicy.enabled=false',
+  ],
+  'wake only': ['pause.enabled=false'],
+  'pause only': ['wake.enabled=false'],
+  'two namespaces': ['namespaces={tenant-a,default}', 'snapshots.enabled=true', 'tokenReview.enabled=true'],
+};
+
+describe('deploy/', {
+  skip: missingTool('etcd', 'kube-apiserver', 'helm') || missingKubectl(),
+  concurrency: 1,
+  timeout: 300_000,
+}, () => {
+  let cluster: KubeApiServer;
+  let session: ClusterSession;
+
+  before(async () => {
+    cluster = await startKubeApiServer();
+    session = clusterSession(cluster.kubeconfigPath);
+    const { apply, must } = session;
+    await apply(FRONT_DEFINITIONS.map((object) => JSON.stringify(object)).join('\n'));
+    await must(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);
+    await apply(readFileSync(join(deployDirectory, 'kustomize/base/namespace.yaml'), 'utf8'));
+    await apply(readFileSync(join(deployDirectory, 'examples/tenant.yaml'), 'utf8'));
+  });
+  after(async () => await cluster?.close());
+
+  describe('is accepted by a real API server, field by field', () => {
+    for (const overlay of [
+      'base',
+      ...readdirSync(join(deployDirectory, 'kustomize/overlays')).map((name) => `overlays/${name}`),
+    ])
+      test(`kustomize/${overlay}`, async () => {
+        await session.must(['apply', ...DRY_RUN, '-f', '-'], await kustomize(`kustomize/${overlay}`));
+      });
+
+    for (const file of globSync('{policies,examples}/*.yaml', { cwd: deployDirectory }).sort()) {
+      const text = readFileSync(join(deployDirectory, file), 'utf8');
+      if (!file.endsWith('kustomization.yaml'))
+        test(file, async () => {
+          await session.must(['apply', ...DRY_RUN, '-f', '-'], text);
+        });
+    }
+
+    test('policies, as one kustomization in a namespace', async () => {
+      await session.must(['apply', ...DRY_RUN, '-n', 'tenant-a', '-k', join(deployDirectory, 'policies')]);
+    });
+
+    for (const [name, values] of Object.entries(VALUE_SETS))
+      test(`chart: ${name}`, async () => {
+        const { code, stdout, stderr } = await helmTemplate(values);
+        assert.equal(code, 0, stderr);
+        await session.must(['apply', ...DRY_RUN, '-f', '-'], stdout);
+      });
+
+    test('no manifest is left out', () => {
+      const reachable = globSync('kustomize/**/kustomization.yaml', { cwd: deployDirectory }).flatMap((file) => {
+        const { resources = [], patches = [] } = parse(readFileSync(join(deployDirectory, file), 'utf8'));
+        const directory = file.replace(/kustomization\.yaml$/, '');
+        const used = [...resources, ...patches.map((patch: { path?: string }) => patch.path ?? '')];
+        return [file, ...used.filter((path: string) => path.endsWith('.yaml')).map((path: string) => directory + path)];
+      });
+      assert.deepEqual(
+        globSync('kustomize/**/*.yaml', { cwd: deployDirectory }).sort(),
+        [...new Set(reachable)].sort(),
+      );
+      const components = readdirSync(join(deployDirectory, 'kustomize/components'));
+      const overlays = globSync('kustomize/overlays/*/kustomization.yaml', { cwd: deployDirectory });
+      const used = overlays.map((file) => readFileSync(join(deployDirectory, file), 'utf8')).join('\n');
+      for (const component of components) assert.match(used, new RegExp(`components/${component}\\b`));
+    });
+
+    test('an unknown field is refused', async () => {
+      const text = (await kustomize('kustomize/overlays/gateway')).replace('backendRefs:', 'backends:');
+      await session.refused(['apply', ...DRY_RUN, '-f', '-'], /backends/, text);
+    });
+  });
+
+  describe('chart', () => {
+    test('lints', async () => {
+      const { code, stdout } = await run(toolPath('helm'), [
+        'lint',
+        '--strict',
+        join(deployDirectory, 'helm/sandbox-router'),
+      ]);
+      assert.equal(code, 0, stdout);
+    });
+
+    test('makes what the kustomize base makes', async () => {
+      const chart = objectsOf((await helmTemplate()).stdout);
+      // Helm makes the namespace by a flag of its own.
+      const base = objectsOf(await kustomize('kustomize/base')).filter(({ kind }) => kind !== 'Namespace');
+      assert.deepEqual(chart.map(nameOf).sort(), base.map(nameOf).sort());
+      const own = new Map(chart.map((object) => [nameOf(object), essence(object)]));
+      for (const object of base) assert.deepEqual(own.get(nameOf(object)), essence(object), nameOf(object));
+    });
+
+    for (const [overlay, values] of [
+      ['gke', ['snapshots.enabled=true']],
+      ['token-review', ['tokenReview.enabled=true']],
+      ['hardened', ['patchGuard.enabled=true']],
+      ['wake-only', ['pause.enabled=false']],
+      ['read-only', ['wake.enabled=false', 'pause.enabled=false']],
+      ['monitoring', ['monitoring.enabled=true', 'autoscaling.heldRequests.enabled=true']],
+      ['ingress', ['ingress.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
+      ['gateway', ['gateway.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
+    ] as const)
+      test(`makes what the overlay ${overlay} makes`, async () => {
+        const chart = objectsOf((await helmTemplate(values)).stdout);
+        const rendered = objectsOf(await kustomize(`kustomize/overlays/${overlay}`));
+        const byName = (objects: KubernetesObject[]) =>
+          Object.fromEntries(
+            objects.filter(({ kind }) => kind !== 'Namespace').map((object) => [nameOf(object), essence(object)]),
+          );
+        assert.deepEqual(byName(chart), byName(rendered));
+      });
+
+    for (const [value, what] of [
+      ['replicas=0', /replicas/],
+      ['wake.enabled=perhaps', /wake/],
+      ['wakes.enabled=true', /wakes/],
+      ['settings.holdTime=5s', /holdTime/],
+      ['settings.holdTimeout=soon', /holdTimeout/],
+      ['namespaces={Tenant_A}', /namespaces/],
+      ['service.type=ExternalName', /service/],
+      ['podLabels.app=other', /podLabels/],
+      ['ingress.hosts={bad host}', /hosts/],
+      ['terminationGracePeriodSeconds=1', /terminationGracePeriodSeconds/],
+    ] as const)
+      test(`refuses ${value}`, async () => {
+        const { code, stderr } = await helmTemplate([value]);
+        assert.notEqual(code, 0);
+        assert.match(stderr, what);
+      });
+
+    test('knows only settings that "serve" has, and passes their text on', async () => {
+      const schema = JSON.parse(readFileSync(join(deployDirectory, 'helm/sandbox-router/values.schema.json'), 'utf8'));
+      const known = Object.values(settings).filter(({ commands }) => (commands as readonly string[]).includes('serve'));
+      const keys = known.map(({ key }) => key as string);
+      for (const key of Object.keys(schema.properties.settings.properties)) assert.ok(keys.includes(key), key);
+      const { env } = routerContainer(objectsOf((await helmTemplate(VALUE_SETS.everything)).stdout));
+      assert.deepEqual(Object.fromEntries(env.map(({ name, value }) => [name, value])), {
+        SANDBOX_ROUTER_ACCESS_LOG: 'false',
+        SANDBOX_ROUTER_BASE_DOMAIN: 'sandboxes.example.com',
+        SANDBOX_ROUTER_HELD_TOTAL: '10000000',
+        SANDBOX_ROUTER_HOLD_TIMEOUT: '1m30s',
+        SANDBOX_ROUTER_TRUSTED_PROXIES: '10.0.0.0/8,fd00::/8',
+      });
+    });
+  });
+
+  describe('rights', () => testRights(() => session));
+
+  test('the router passes the pod security standard "restricted"', async () => {
+    await session.apply(
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Namespace',
+        metadata: { name: 'strict', labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
+      }),
+    );
+    const { template } = deploymentSpec(objectsOf(await kustomize('kustomize/base')));
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'router', namespace: 'strict' },
+      spec: template.spec,
+    };
+    await session.must(['create', '--dry-run=server', '-f', '-'], JSON.stringify(pod));
+    const loose = structuredClone(pod);
+    (loose.spec as { securityContext?: unknown }).securityContext = {};
+    await session.refused(['create', '--dry-run=server', '-f', '-'], /violates PodSecurity/, JSON.stringify(loose));
+  });
+
+  test('a pod may take longer to end than preStop and drain take', async () => {
+    const { template } = deploymentSpec(objectsOf(await kustomize('kustomize/base')));
+    const { lifecycle } = template.spec.containers[0] as Container;
+    const drainSeconds = (settings.drainTimeoutMs.default as (command: 'serve') => number)('serve') / 1000;
+    assert.ok(template.spec.terminationGracePeriodSeconds > lifecycle.preStop.sleep.seconds + drainSeconds);
+  });
+
+  describe('policies', () => {
+    for (const [name, promise] of Object.entries(BUILT_IN_PROMISES))
+      test(`${name} keeps the promise of its class, and lets the router in`, () => {
+        const [policy] = objectsOf(
+          readFileSync(join(deployDirectory, `policies/egress-${name}.yaml`), 'utf8'),
+        ) as unknown as [{ spec: Omit<EgressPolicy, 'name' | 'namespace'> & { ingress: unknown } }];
+        const labels = { 'sandbox-router/egress': name };
+        const namespaced = { name, namespace: 'tenant-a', ...policy.spec };
+        assert.deepEqual(verifyEgress(promise, { namespace: 'tenant-a', labels }, [namespaced]), { enforced: true });
+        assert.deepEqual(policy.spec.ingress, [
+          {
+            from: [
+              {
+                namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': NAMESPACE } },
+                podSelector: { matchLabels: { app: 'sandbox-router' } },
+              },
+            ],
+          },
+        ]);
+      });
+
+    test('each class breaks the promise of a stricter one', () => {
+      const policyOf = (name: string): EgressPolicy => {
+        const { spec } = parse(readFileSync(join(deployDirectory, `policies/egress-${name}.yaml`), 'utf8')) as {
+          spec: Omit<EgressPolicy, 'name' | 'namespace'>;
+        };
+        return { ...spec, name, namespace: 'a', podSelector: {} };
+      };
+      const held = (promise: string, policy: string) =>
+        verifyEgress(BUILT_IN_PROMISES[promise] as never, { namespace: 'a', labels: {} }, [policyOf(policy)]).enforced;
+      assert.equal(held('none', 'restricted'), false);
+      assert.equal(held('none', 'internet'), false);
+      assert.equal(held('restricted', 'internet'), false);
+      assert.equal(held('internet', 'restricted'), false);
+    });
+  });
+});
+
+interface Container {
+  env: { name: string; value: string }[];
+  lifecycle: { preStop: { sleep: { seconds: number } } };
+}
+
+interface DeploymentSpec {
+  template: { spec: { terminationGracePeriodSeconds: number; containers: Container[] } };
+}
+
+function deploymentSpec(objects: KubernetesObject[]): DeploymentSpec {
+  return (objects.find(({ kind }) => kind === 'Deployment') as unknown as { spec: DeploymentSpec }).spec;
+}
+
+function routerContainer(objects: KubernetesObject[]): Container {
+  return deploymentSpec(objects).template.spec.containers[0] as Container;
+}
+
+/** An object without what tells where it came from. */
+function essence(object: KubernetesObject): unknown {
+  const { metadata: _metadata, apiVersion: _apiVersion, kind: _kind, ...rest } = object;
+  return rest;
+}
