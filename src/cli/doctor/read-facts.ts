@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   apiPath,
   type HttpResourceClient,
@@ -36,6 +37,8 @@ export interface FactsScope {
 }
 
 const PAGE_SIZE = 500;
+const MOST_ATTEMPTS = 5;
+const LONGEST_REST_SECONDS = 5;
 
 /**
  * Reads everything that the checks judge. What may not be read, or is not served, is said in the facts.
@@ -110,34 +113,43 @@ async function readListing<T extends KubernetesObject>(
   }
 }
 
+/** All pages of a list. A list that the server forgot, or had no time for, is begun again. */
 async function readPages<T extends KubernetesObject>(
   client: FactsClient,
   type: ResourceType,
   options: ListOptions,
-  attempts = 3,
+): Promise<T[]> {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await readPagesOnce<T>(client, type, options);
+    } catch (error) {
+      const isBusy = isApiError(error, 'TooManyRequests');
+      if (attempt === MOST_ATTEMPTS || !(isBusy || isApiError(error, 'Expired'))) throw error;
+      if (isBusy) await delay(Math.min(error.status.details?.retryAfterSeconds ?? 1, LONGEST_REST_SECONDS) * 1000);
+    }
+}
+
+async function readPagesOnce<T extends KubernetesObject>(
+  client: FactsClient,
+  type: ResourceType,
+  options: ListOptions,
 ): Promise<T[]> {
   const items: T[] = [];
   let page: string | undefined;
-  try {
-    do {
-      const list = await client.list<T>(type, {
-        ...options,
-        limit: PAGE_SIZE,
-        ...(page === undefined ? {} : { continue: page }),
-      });
-      for (const item of list.items) {
-        // Often half of an object, and nothing that a check looks at.
-        delete item.metadata.managedFields;
-        items.push(item);
-      }
-      page = list.continue;
-    } while (page !== undefined);
-    return items;
-  } catch (error) {
-    // The server forgot what the list began with: begin again.
-    if (isApiError(error, 'Expired') && attempts > 1) return readPages<T>(client, type, options, attempts - 1);
-    throw error;
-  }
+  do {
+    const list = await client.list<T>(type, {
+      ...options,
+      limit: PAGE_SIZE,
+      ...(page === undefined ? {} : { continue: page }),
+    });
+    for (const item of list.items) {
+      // Often half of an object, and nothing that a check looks at.
+      delete item.metadata.managedFields;
+      items.push(item);
+    }
+    page = list.continue;
+  } while (page !== undefined);
+  return items;
 }
 
 function forbidden(type: ResourceType, namespace: string | undefined) {

@@ -19,6 +19,7 @@ export interface Right {
 
 const READ_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-read' };
 const WAKE_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-wake' };
+const SNAPSHOT_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-snapshots' };
 
 /** Rights of a router in this namespace; those on snapshots only where snapshots are served. */
 export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean): Right[] {
@@ -31,7 +32,14 @@ export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean
     ...inRouterNamespace('create', undefined, leases),
     ...inRouterNamespace('update', 'sandbox-router', leases),
     ...(snapshotsServed
-      ? each('podsnapshot.gke.io', 'podsnapshotmanualtriggers', ['create'], 'keep memory on pause', false, WAKE_ROLE)
+      ? each(
+          'podsnapshot.gke.io',
+          'podsnapshotmanualtriggers',
+          ['create'],
+          'keep memory on pause',
+          false,
+          SNAPSHOT_ROLE,
+        )
       : []),
   ];
 }
