@@ -57,6 +57,7 @@ export async function startConfiguredRouter(
       heldTotal: settings.heldTotal,
     },
     maxBodyBytes: settings.maxBodyBytes,
+    shutdownDelayMs: settings.shutdownDelayMs,
     drainTimeoutMs: settings.drainTimeoutMs,
     accessLog: settings.accessLog ? (line) => process.stdout.write(`${line}\n`) : undefined,
     report,

@@ -157,6 +157,15 @@ export const settings = {
     commands: routers,
     parse: boolean,
   }),
+  shutdownDelayMs: define({
+    key: 'shutdownDelay',
+    description:
+      'time between /readyz turning 503 at SIGTERM and refusing connections: load balancers need it to notice',
+    placeholder: 'duration',
+    default: (command) => (command === 'serve' ? 5_000 : 0),
+    commands: routers,
+    parse: duration,
+  }),
   drainTimeoutMs: define({
     key: 'drainTimeout',
     description: 'longest wait for open requests at shutdown',

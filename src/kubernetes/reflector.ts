@@ -33,7 +33,7 @@ export interface Reflector {
 }
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 30_000;
+const LONGEST_RETRY_MS = 10_000;
 const SHORTEST_WATCH_MS = 500;
 
 /**

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import Fastify from 'fastify';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import { createRouterMetrics } from '../telemetry/index.ts';
@@ -27,6 +28,8 @@ export interface RouterOptions {
   trustedProxies: readonly string[];
   wakeLimits: WakeLimits;
   maxBodyBytes: number;
+  /** Between turning unready and refusing connections, so that load balancers send nothing more. */
+  shutdownDelayMs: number;
   drainTimeoutMs: number;
   /** One line for each request, or undefined. */
   accessLog: ((line: string) => void) | undefined;
@@ -40,7 +43,7 @@ export interface Router {
   adminUrl: string;
   /** Resolves when the routing table is complete for the first time. */
   synced: Promise<void>;
-  /** Stops taking requests, waits for those under way within the drain timeout, then ends. */
+  /** Turns unready, then stops taking requests, waits for those under way within the drain timeout, then ends. */
   close(): Promise<void>;
 }
 
@@ -119,7 +122,11 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       });
       server.on('request', (request, response) => {
         if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) control(request, response);
-        else proxy.handle(request, response, false);
+        else {
+          // Who is told to close asks elsewhere next time; who isn't might ask just as we close.
+          if (draining) response.shouldKeepAlive = false;
+          proxy.handle(request, response, false);
+        }
       });
       server.on('checkContinue', (request, response) => {
         if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) {
@@ -168,13 +175,15 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     synced: feed.synced,
     close: async () => {
       draining = true;
+      tunnels.closeAll();
+      if (options.shutdownDelayMs > 0) await delay(options.shutdownDelayMs);
+      tunnels.closeAll();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const timer = setTimeout(() => {
-        tunnels.closeAll();
+        tunnels.destroyAll();
         server.closeAllConnections();
       }, options.drainTimeoutMs);
-      if (tunnels.count() > 0) tunnels.closeAll();
       await closed;
       clearTimeout(timer);
       waker.close();

@@ -68,7 +68,9 @@ export interface ClusterWorld extends World {
 }
 
 /** Starts a {@link ClusterWorld}. */
-export async function clusterWorld(options: { startMs?: number; octet?: number } = {}): Promise<ClusterWorld> {
+export async function clusterWorld(
+  options: { startMs?: number; octet?: number; skips?: (pod: Pod) => boolean } = {},
+): Promise<ClusterWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-world-'));
   const kube = await startKubeApiServer();
   const controller = startSandboxController({

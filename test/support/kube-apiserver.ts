@@ -13,6 +13,7 @@ import {
   type KubernetesObject,
   loadKubeConfig,
   type ResourceType,
+  SANDBOXES,
 } from '../../src/kubernetes/index.ts';
 import { customResourceDefinition } from './custom-resource-definition.ts';
 import { toolPath } from './tools.ts';
@@ -170,7 +171,11 @@ export async function startKubeApiServer(
     client,
     kubeconfigFor,
     stopApi: () => stop(api),
-    startApi,
+    startApi: async () => {
+      await startApi();
+      // Custom resources are served a moment later than the rest.
+      await until('custom resources are served', () => client.list(SANDBOXES, { limit: 1 }).then(Boolean, () => false));
+    },
     close,
   };
 }

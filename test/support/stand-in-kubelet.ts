@@ -13,6 +13,8 @@ export interface KubeletOptions {
   startMs?: number;
   /** Address of a pod; by default the next free one. */
   addressOf?: (pod: Pod) => string | undefined;
+  /** Pods that never start. */
+  skips?: (pod: Pod) => boolean;
   /** Second octet of the addresses: each kubelet of a machine has another. */
   octet?: number;
 }
@@ -100,7 +102,7 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     upserted: (object) => {
       const pod = object as Pod;
       const { uid = '', deletionTimestamp } = pod.metadata;
-      if (pod.spec.nodeName !== nodeName) return;
+      if (pod.spec.nodeName !== nodeName || options.skips?.(pod)) return;
       if (deletionTimestamp !== undefined) end(pod).catch(quiet);
       else if (!seen.has(uid)) {
         seen.add(uid);

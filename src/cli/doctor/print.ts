@@ -1,8 +1,9 @@
-import { count, type Finding, nameOf, type Severity } from './finding.ts';
+import { count, type Finding, nameOf } from './finding.ts';
 import type { Report } from './index.ts';
 
-/** Findings of one check and severity that are printed; --json has all. */
+/** Different findings of one check and severity that are printed, and objects with the same one; --json has all. */
 const MOST_PRINTED = 10;
+const INDENT = ' '.repeat(12);
 
 /** The report for people: grouped by check, the fix below each finding, the sum at the end. */
 export function printReport(report: Report, server: string): string {
@@ -14,24 +15,31 @@ export function printReport(report: Report, server: string): string {
 }
 
 function linesOf(findings: readonly Finding[]): string[] {
-  const printed = new Map<Severity, number>();
-  const lines = findings.flatMap((finding) => {
-    const before = printed.get(finding.severity) ?? 0;
-    printed.set(finding.severity, before + 1);
-    return before < MOST_PRINTED ? linesOfFinding(finding) : [];
+  const bySeverity = Map.groupBy(findings, ({ severity }) => severity);
+  return [...bySeverity].flatMap(([severity, own]) => {
+    // What one policy does to a hundred pods is one thing to read, and one to mend.
+    const alike = [...Map.groupBy(own, ({ message }) => message).values()];
+    const more = alike.length - MOST_PRINTED;
+    return [
+      ...alike.slice(0, MOST_PRINTED).flatMap(linesOfAlike),
+      ...(more > 0 ? [`  ${cell(severity)}and ${more} more; --json lists all`] : []),
+    ];
   });
-  const more = [...printed].filter(([, amount]) => amount > MOST_PRINTED);
-  return [
-    ...lines,
-    ...more.map(
-      ([severity, amount]) => `  ${cell(severity)}and ${amount - MOST_PRINTED} more like these; --json lists all`,
-    ),
-  ];
 }
 
-function linesOfFinding({ severity, object, message, fix }: Finding): string[] {
-  const line = `  ${cell(severity)}${object === undefined ? '' : `${nameOf(object)}: `}${message}`;
-  return fix === undefined ? [line] : [line, `  ${cell('')}fix: ${fix}`];
+function linesOfAlike(alike: readonly Finding[]): string[] {
+  const [first, ...others] = alike;
+  if (first === undefined) return [];
+  const { severity, object, message, fix } = first;
+  const names = others
+    .slice(0, MOST_PRINTED)
+    .flatMap((other) => (other.object === undefined ? [] : [nameOf(other.object)]));
+  const more = others.length - names.length;
+  return [
+    `  ${cell(severity)}${object === undefined ? '' : `${nameOf(object)}: `}${message}`,
+    ...(fix === undefined ? [] : [`${INDENT}fix: ${fix}`]),
+    ...(names.length > 0 ? [`${INDENT}the same: ${names.join(', ')}${more > 0 ? `, and ${more} more` : ''}`] : []),
+  ];
 }
 
 function cell(text: string): string {

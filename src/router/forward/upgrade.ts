@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PodRecord } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
+import { closeFrame, createFrameTracker } from './websocket-frames.ts';
 
 /** A request that asks for another protocol (WebSocket or any other), ready to go to a pod. */
 export interface UpgradeRequest {
@@ -22,43 +23,63 @@ export interface UpgradeRequest {
 /** Open tunnels, so that those of a pod can be cut and all of them be drained. */
 export interface Tunnels {
   open(upgrade: UpgradeRequest): void;
+  /** The pod is not the sandbox's any more: no byte goes there from now on. WebSocket clients are told 1012 (service restart). */
   closePod(uid: string): void;
   count(): number;
+  /** This router ends: WebSocket clients are told 1001 (going away) between two frames, others lose their connection. */
   closeAll(): void;
+  /** Cuts what is still open. */
+  destroyAll(): void;
 }
+
+/** One open tunnel. */
+interface Tunnel {
+  client: Duplex;
+  /** Ends both sides; a WebSocket's client gets a close frame where one may stand. */
+  close(code: number, reason: string): void;
+}
+
+/** The rest of a frame may still be awaited then; the pod of any other code must not be heard any more. */
+const GOING_AWAY = 1001;
+/** How long a client may take to close its side. */
+const FAREWELL_MS = 1000;
 
 /**
  * Tunnels: only a true 101 opens one; its headers and everything after it go through byte for byte. Any other answer is passed on as the HTTP answer it is.
  * Written on node:http rather than http-proxy-3, which normalises `//` in paths, rebuilds headers from their parsed form and knows WebSocket alone.
  */
 export function createTunnels(): Tunnels {
-  const byPod = new Map<string, Set<Duplex>>();
+  const byPod = new Map<string, Set<Tunnel>>();
   let count = 0;
 
-  function track(uid: string, socket: Duplex): void {
-    const sockets = byPod.get(uid) ?? new Set();
-    byPod.set(uid, sockets.add(socket));
+  function track(uid: string, tunnel: Tunnel): void {
+    const tunnels = byPod.get(uid) ?? new Set();
+    byPod.set(uid, tunnels.add(tunnel));
     count++;
-    socket.once('close', () => {
+    tunnel.client.once('close', () => {
       count--;
-      sockets.delete(socket);
-      if (sockets.size === 0 && byPod.get(uid) === sockets) byPod.delete(uid);
+      tunnels.delete(tunnel);
+      if (tunnels.size === 0 && byPod.get(uid) === tunnels) byPod.delete(uid);
     });
   }
 
   return {
     open: (upgrade) => open(upgrade, track),
     closePod: (uid) => {
-      for (const socket of byPod.get(uid) ?? []) socket.destroy();
+      for (const tunnel of byPod.get(uid) ?? []) tunnel.close(1012, 'the sandbox was restarted');
     },
     count: () => count,
     closeAll: () => {
-      for (const sockets of byPod.values()) for (const socket of sockets) socket.destroy();
+      for (const tunnels of byPod.values())
+        for (const tunnel of tunnels) tunnel.close(GOING_AWAY, 'the router is going away');
+    },
+    destroyAll: () => {
+      for (const tunnels of byPod.values()) for (const { client } of tunnels) client.destroy();
     },
   };
 }
 
-function open(upgrade: UpgradeRequest, track: (uid: string, socket: Duplex) => void): void {
+function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => void): void {
   const { socket, pod, port, request } = upgrade;
   let settled = false;
   const settle = (status: number, failure?: UpstreamFailure) => {
@@ -95,10 +116,9 @@ function open(upgrade: UpgradeRequest, track: (uid: string, socket: Duplex) => v
     socket.off('close', clientLeft);
     upstreamSocket.setTimeout(0);
     socket.write(statusLine(response));
-    if (upstreamHead.length > 0) socket.write(upstreamHead);
     if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
-    track(pod.uid, socket);
-    splice(socket, upstreamSocket);
+    const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
+    track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket));
     settle(101);
   });
   upstream.on('response', (response) => {
@@ -121,17 +141,54 @@ function open(upgrade: UpgradeRequest, track: (uid: string, socket: Duplex) => v
   upstream.end();
 }
 
-/** Copies both ways with back-pressure and half-close; the end of either side by error ends both. */
-function splice(client: Duplex, upstream: Socket): void {
+/** Copies both ways with back-pressure and half-close; the end of either side by error ends both. `first` came with the 101 already. */
+function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: boolean): Tunnel {
+  const frames = webSocket ? createFrameTracker() : undefined;
+  let farewell: Buffer | undefined;
   (client as Socket).setNoDelay?.(true);
   (client as Socket).setTimeout?.(0);
   upstream.setNoDelay(true);
+
+  function toClient(chunk: Buffer): void {
+    if (farewell !== undefined) {
+      const end = frames?.boundaryIn(chunk) ?? -1;
+      client.write(end < 0 ? chunk : chunk.subarray(0, end));
+      if (end >= 0) leave(farewell);
+      return;
+    }
+    frames?.advance(chunk);
+    if (!client.write(chunk)) {
+      upstream.pause();
+      client.once('drain', () => upstream.resume());
+    }
+  }
+
+  function leave(lastBytes: Buffer): void {
+    upstream.destroy();
+    client.end(lastBytes);
+    // A client that does not close its side must not hold up a drain.
+    setTimeout(() => client.destroy(), FAREWELL_MS).unref();
+  }
+
   client.pipe(upstream);
-  upstream.pipe(client);
+  if (first.length > 0) toClient(first);
+  upstream.on('data', toClient);
+  upstream.on('end', () => client.end());
   client.on('error', () => upstream.destroy());
   upstream.on('error', () => client.destroy());
   client.on('close', () => upstream.destroy());
-  upstream.on('close', () => client.destroy());
+  upstream.on('close', () => (client.writableEnded ? undefined : client.destroy()));
+  return {
+    client,
+    close: (code, reason) => {
+      client.unpipe(upstream);
+      client.resume();
+      if (frames === undefined) client.destroy();
+      else if (frames.atBoundary()) leave(closeFrame(code, reason));
+      else if (code === GOING_AWAY) farewell = closeFrame(code, reason);
+      else client.destroy();
+    },
+  };
 }
 
 /** Status line and raw headers of an answer, as bytes of HTTP/1.1. Hop-by-hop ones stay with a 101: they are about the tunnel. */

@@ -22,7 +22,8 @@ export const egressPolicy: Check = {
   id: 'egress-policy',
   title: 'a NetworkPolicy holds every sandbox to its egress class',
   needs: ['sandboxes', 'pods', 'policies'],
-  notForEngine: 'The engine of "sandbox-router up" gives sandboxes no way out by itself.',
+  notForEngine:
+    'The engine of "sandbox-router up" gives gVisor sandboxes no way out, and plain processes every way: its start says which.',
   judge: judgeEgress,
 };
 

@@ -57,7 +57,7 @@ function noNode(able: readonly Node[], labels: Readonly<Record<string, string>>)
       )
     : failure(
         referenceTo(first),
-        `${able.length === 1 ? 'The only node' : `None of ${able.length} nodes`} with gVisor takes pods: not Ready, or cordoned.`,
+        `No node with gVisor takes pods: ${able.length === 1 ? 'it is' : `all ${able.length} are`} not Ready, or cordoned.`,
         `Bring ${nameOf(referenceTo(first))} back (kubectl describe node ${first.metadata.name}; kubectl uncordon ${first.metadata.name}), or add nodes.`,
       );
 }

@@ -2,11 +2,17 @@ import type { RuntimeClass } from '../../../kubernetes/index.ts';
 import type { Check } from '../check.ts';
 import { unreadLists } from '../check.ts';
 import type { Facts } from '../facts.ts';
-import { count, failure, nameOf, ok, referenceTo, type Verdict } from '../finding.ts';
+import { count, failure, nameOf, ok, referenceTo, skipped, type Verdict } from '../finding.ts';
 import { type Faulty, findFaulty, GVISOR_RUNTIME_CLASS, livePods } from '../subjects.ts';
 
 /** Names under which containerd and CRI-O know gVisor: `runsc`, GKE's `gvisor`, and variants such as `runsc-kvm`. */
 const GVISOR_HANDLER = /^(runsc|gvisor)(-|$)/;
+
+/** The engine runs pods of any class as it can, and its API does not tell how. */
+const engineDecides = skipped(
+  'The engine of "sandbox-router up" runs sandboxes under gVisor or as plain processes: its start says which.',
+  'Start it with --runtime gvisor, which runs nothing otherwise.',
+);
 
 /** Whether sandboxed code runs under gVisor. */
 export const runtimeClass: Check = {
@@ -15,9 +21,11 @@ export const runtimeClass: Check = {
   needs: ['sandboxes', 'pods', 'runtimeClasses'],
   judge: (facts) => {
     const verdicts = [...judgeClass(facts), ...judgeUse(facts)];
-    const fine = ok(
-      `${count(livePods(facts).length, 'sandbox pod')}, and all templates, use RuntimeClass ${GVISOR_RUNTIME_CLASS}.`,
-    );
+    const fine = facts.server.isEngine
+      ? engineDecides
+      : ok(
+          `${count(livePods(facts).length, 'sandbox pod')}, and all templates, use RuntimeClass ${GVISOR_RUNTIME_CLASS}.`,
+        );
     return [...(verdicts.length === 0 ? [fine] : verdicts), ...unreadLists(facts, ['templates'], 'forbidden')];
   },
 };

@@ -35,7 +35,11 @@ export function judgeSnapshots(facts: Facts): Verdict[] {
   if (!facts.server.isEngine && [taken, policies, storage].some(({ unread: why }) => why?.cause === 'not-served'))
     unread.push(notServed());
   const paused = facts.lists.sandboxes.items.filter(isPaused).length;
-  const fine = ok(`${count(paused, 'paused sandbox', 'paused sandboxes')}, each with a snapshot to wake from.`);
+  const fine = ok(
+    paused === 0
+      ? 'No sandbox is paused; all could be.'
+      : `${count(paused, 'paused sandbox', 'paused sandboxes')}, each with a snapshot to wake from.`,
+  );
   return [...(faults.length === 0 && unread.length === 0 ? [fine] : faults), ...unread];
 }
 

@@ -58,13 +58,7 @@ function judgeFilling(pool: SandboxWarmPool): Verdict[] {
   const object = referenceTo(pool);
   const fix = `See why its sandboxes are not Ready (kubectl get sandboxes,pods,events -n ${object.namespace}), or lower spec.replicas of ${nameOf(object)}.`;
   return ready === 0
-    ? [
-        failure(
-          object,
-          `It is starved: none of ${count(wanted, 'sandbox', 'sandboxes')} is ready, so every claim starts cold.`,
-          fix,
-        ),
-      ]
+    ? [failure(object, `It is starved: none of ${wanted} wanted is ready, so every claim starts cold.`, fix)]
     : [warning(object, `Only ${ready} of ${count(wanted, 'sandbox', 'sandboxes')} are ready.`, fix)];
 }
 
@@ -129,9 +123,9 @@ function launchesOf({ lists }: Facts): Launch[] {
 }
 
 function fine(pool: SandboxWarmPool, launches: readonly Launch[]): Verdict {
-  const rate = launches.length === 0 ? 'nothing is claimed from it.' : hitRate(launches);
+  const rate = launches.length === 0 ? 'nothing is claimed from it' : hitRate(launches);
   return ok(
-    `${nameOf(referenceTo(pool))}: ${pool.status?.readyReplicas ?? 0} ready of ${wantedOf(pool)} wanted; ${rate}`,
+    `${nameOf(referenceTo(pool))}: ${pool.status?.readyReplicas ?? 0} ready of ${wantedOf(pool)} wanted; ${rate}.`,
   );
 }
 

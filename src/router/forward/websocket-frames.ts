@@ -1,0 +1,76 @@
+/**
+ * Follows where frames begin in one direction of a WebSocket (RFC 6455 section 5.2) without looking at what they carry: a frame of our own may
+ * stand only between two others.
+ */
+export interface FrameTracker {
+  /** Number of bytes of the chunk up to the first place between two frames, 0 if it begins at one; -1 if it has none. */
+  boundaryIn(chunk: Buffer): number;
+  /** Goes on past the whole chunk. */
+  advance(chunk: Buffer): void;
+  atBoundary(): boolean;
+}
+
+/** A tracker at the beginning of a direction. */
+export function createFrameTracker(): FrameTracker {
+  /** Bytes of the current frame's head that came so far; a head has 2 to 14. */
+  const head = Buffer.alloc(14);
+  let headBytes = 0;
+  let payloadBytes = 0;
+
+  /** Consumes bytes of the chunk from `at` up to the end of a frame or of the chunk; returns where it stopped. */
+  function step(chunk: Buffer, at: number): number {
+    let position = at;
+    if (payloadBytes === 0) {
+      while (position < chunk.length) {
+        head[headBytes++] = chunk[position++] as number;
+        const wanted = headLength(head, headBytes);
+        if (headBytes < wanted) continue;
+        payloadBytes = payloadLength(head);
+        headBytes = 0;
+        if (payloadBytes === 0) return position;
+        break;
+      }
+    }
+    const taken = Math.min(payloadBytes, chunk.length - position);
+    payloadBytes -= taken;
+    return position + taken;
+  }
+
+  const atBoundary = () => headBytes === 0 && payloadBytes === 0;
+  return {
+    atBoundary,
+    boundaryIn: (chunk) => {
+      if (atBoundary()) return 0;
+      let position = 0;
+      while (position < chunk.length) {
+        position = step(chunk, position);
+        if (atBoundary()) return position;
+      }
+      return -1;
+    },
+    advance: (chunk) => {
+      let position = 0;
+      while (position < chunk.length) position = step(chunk, position);
+    },
+  };
+}
+
+/** A close frame as a server sends it (RFC 6455 section 5.5.1); the reason has at most 123 bytes. */
+export function closeFrame(code: number, reason: string): Buffer {
+  const text = Buffer.from(reason).subarray(0, 123);
+  return Buffer.concat([Buffer.from([0x88, text.length + 2, code >> 8, code & 0xff]), text]);
+}
+
+function headLength(head: Buffer, known: number): number {
+  if (known < 2) return 2;
+  const second = head[1] as number;
+  const length = second & 0x7f;
+  return 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) + ((second & 0x80) === 0 ? 0 : 4);
+}
+
+function payloadLength(head: Buffer): number {
+  const length = (head[1] as number) & 0x7f;
+  if (length === 126) return head.readUInt16BE(2);
+  if (length === 127) return Number(head.readBigUInt64BE(2));
+  return length;
+}
