@@ -11,7 +11,7 @@ const GVISOR_HANDLER = /^(runsc|gvisor)(-|$)/;
 /** The engine runs pods of any class as it can, and its API does not tell how. */
 const engineDecides = skipped(
   'The engine of "sandbox-router up" runs sandboxes under gVisor or as plain processes: its start says which.',
-  'Start it with --runtime gvisor, which runs nothing otherwise.',
+  'Start it with --runtime gvisor: it then does not start without.',
 );
 
 /** Whether sandboxed code runs under gVisor. */

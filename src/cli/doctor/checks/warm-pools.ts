@@ -81,21 +81,16 @@ function judgeHits(pool: SandboxWarmPool, launches: readonly Launch[]): Verdict[
 }
 
 function judgeClaims({ lists }: Facts, pools: ReadonlySet<string>): Verdict[] {
-  return lists.claims.items
-    .filter((claim) => claim.metadata.deletionTimestamp === undefined && !pools.has(poolKeyOf(claim)))
-    .map((claim) => {
-      const object = referenceTo(claim);
-      const pool = {
-        kind: 'SandboxWarmPool',
-        namespace: claim.metadata.namespace ?? '',
-        name: claim.spec.warmPoolRef.name,
-      };
-      return warning(
-        object,
-        `${nameOf(pool)}, from which it claims, does not exist.`,
-        `Create ${nameOf(pool)}, or delete ${nameOf(object)}.`,
-      );
-    });
+  return lists.claims.items.flatMap((claim) => {
+    const name = poolNameOf(claim);
+    const { namespace = '', deletionTimestamp } = claim.metadata;
+    if (name === undefined || deletionTimestamp !== undefined || pools.has(`${namespace}/${name}`)) return [];
+    const object = referenceTo(claim);
+    const pool = nameOf({ kind: 'SandboxWarmPool', namespace, name });
+    return [
+      warning(object, `${pool}, from which it claims, does not exist.`, `Create ${pool}, or delete ${nameOf(object)}.`),
+    ];
+  });
 }
 
 /** How one claim got its sandbox. */
@@ -118,7 +113,7 @@ function launchesOf({ lists }: Facts): Launch[] {
     const type = types.get(`${claim.metadata.namespace}/${claim.status?.sandbox?.name}`);
     if (type !== 'warm' && type !== 'cold') return [];
     const custom = (claim.spec.env?.length ?? 0) + (claim.spec.volumeClaimTemplates?.length ?? 0) > 0;
-    return [{ pool: poolKeyOf(claim), warm: type === 'warm', custom }];
+    return [{ pool: `${claim.metadata.namespace}/${poolNameOf(claim)}`, warm: type === 'warm', custom }];
   });
 }
 
@@ -142,7 +137,7 @@ function keyOf({ metadata }: SandboxWarmPool): string {
   return `${metadata.namespace}/${metadata.name}`;
 }
 
-/** v1alpha1 claims name a template instead; a cluster that still serves only that is told to upgrade by another check. */
-function poolKeyOf({ metadata, spec }: SandboxClaim): string {
-  return `${metadata.namespace}/${spec.warmPoolRef?.name}`;
+/** Claims of v1alpha1 name a template instead; where only that is served, another check says to upgrade. */
+function poolNameOf({ spec }: SandboxClaim): string | undefined {
+  return (spec.warmPoolRef as { name: string } | undefined)?.name;
 }
