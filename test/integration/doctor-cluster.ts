@@ -19,7 +19,6 @@ import {
   SANDBOX_TEMPLATES,
   SANDBOX_WARM_POOLS,
   SANDBOXES,
-  servedVersions,
   TEMPLATE_REF_HASH_LABEL,
   WARM_POOL_LABEL,
 } from '../../src/kubernetes/index.ts';
@@ -74,8 +73,13 @@ export interface DoctorCluster {
   remove(type: ResourceType, name: string): Promise<void>;
   /** Creates an object, and sets its status. */
   make(type: ResourceType, draft: Draft): Promise<KubernetesObject>;
-  /** Deletes an object and makes it again, changed: for what can't be changed. */
-  remake(type: ResourceType, name: string, edit: (draft: Draft) => void): Promise<void>;
+  /** Deletes an object and makes it again, changed: for what can't be changed. `meanwhile` runs while it is gone. */
+  remake(
+    type: ResourceType,
+    name: string,
+    edit: (draft: Draft) => void,
+    meanwhile?: () => Promise<void>,
+  ): Promise<void>;
 }
 
 /** Verbs on one API server. */
@@ -103,12 +107,13 @@ export function doctorCluster(client: HttpResourceClient): DoctorCluster {
       if (status !== undefined) await client.patch(type, key, { status }, { type: 'merge', subresource: 'status' });
       return made;
     },
-    remake: async (type, name, edit) => {
+    remake: async (type, name, edit, meanwhile) => {
       const { metadata, ...draft } = await client.get<KubernetesObject>(type, keyOf(type, name));
       const { labels, annotations, ownerReferences } = metadata;
       const again: Draft = structuredClone({ ...draft, metadata: { name, labels, annotations, ownerReferences } });
       edit(again);
       await cluster.remove(type, name);
+      await meanwhile?.();
       await cluster.make(type, again);
     },
   };
@@ -128,10 +133,8 @@ export async function untilListing(client: HttpResourceClient): Promise<void> {
 
 /** Leaves exactly the healthy cluster on the server, whatever was there of it. */
 export async function makeHealthy(client: HttpResourceClient): Promise<void> {
-  for (const name of [SYSTEM, TEAM]) {
-    const object: KubernetesObject = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-    await client.create(NAMESPACES, object).catch(unlessThere);
-  }
+  const team: KubernetesObject = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: TEAM } };
+  await client.create(NAMESPACES, team).catch(unlessThere);
   for (const type of TYPES.toReversed())
     for (const { metadata } of (await client.list(type)).items)
       if (metadata.namespace === undefined || metadata.namespace === TEAM || metadata.namespace === SYSTEM)
@@ -206,7 +209,7 @@ async function makePlatform(cluster: DoctorCluster): Promise<void> {
       name: 'sandbox-router-1',
       labels: { app: 'sandbox-router', 'pod-template-hash': 'x' },
     },
-    spec: { containers: [{ name: 'router', image: 'router' }] },
+    spec: { serviceAccountName: 'sandbox-router', containers: [{ name: 'router', image: 'router' }] },
     status: { phase: 'Running', podIP: '10.0.0.9', ...READY },
   });
 }
@@ -246,68 +249,4 @@ export async function makeSandbox(cluster: DoctorCluster, name: string, labels: 
 
 function unlessThere(error: unknown): void {
   if (!isApiError(error, 'AlreadyExists')) throw error;
-}
-
-const RBAC = { group: 'rbac.authorization.k8s.io', version: 'v1' };
-
-/** Gives the user `router` the right to read what doctor reads, but not nodes, and no right to change anything. */
-export async function allowRouter(client: HttpResourceClient): Promise<void> {
-  const cluster = doctorCluster(client);
-  const metadata = { name: 'doctor' };
-  const role: ResourceType = { ...RBAC, plural: 'clusterroles', kind: 'ClusterRole', namespaced: false };
-  const verbs = ['get', 'list', 'watch'];
-  const resources = ['pods', 'namespaces', 'networkpolicies', 'runtimeclasses'];
-  await cluster.make(role, {
-    metadata,
-    rules: [
-      { apiGroups: ['agents.x-k8s.io', 'extensions.agents.x-k8s.io', 'podsnapshot.gke.io'], resources: ['*'], verbs },
-      { apiGroups: ['', 'networking.k8s.io', 'node.k8s.io'], resources, verbs },
-    ],
-  });
-  await cluster.make(
-    { ...RBAC, plural: 'clusterrolebindings', kind: 'ClusterRoleBinding', namespaced: false },
-    {
-      metadata,
-      roleRef: { apiGroup: RBAC.group, kind: role.kind, name: 'doctor' },
-      subjects: [{ apiGroup: RBAC.group, kind: 'User', name: 'router' }],
-    },
-  );
-}
-
-/** Changes in which versions a custom resource is served; waits until the server says so. */
-export async function serveVersions(
-  client: HttpResourceClient,
-  type: ResourceType,
-  served: readonly string[],
-): Promise<void> {
-  const definitions: ResourceType = {
-    group: 'apiextensions.k8s.io',
-    version: 'v1',
-    plural: 'customresourcedefinitions',
-    kind: 'CustomResourceDefinition',
-    namespaced: false,
-  };
-  const key = { name: `${type.plural}.${type.group}` };
-  const definition = await client.get<KubernetesObject & { spec: { versions: { name: string }[] } }>(definitions, key);
-  const stored = definition.spec.versions.find(({ name }) => name === type.version);
-  const versions = [
-    { ...stored, served: served.includes(type.version) },
-    ...served
-      .filter((name) => name !== type.version)
-      .map((name) => ({ ...stored, name, served: true, storage: false })),
-  ];
-  await client.patch(definitions, key, { spec: { versions } }, { type: 'merge' });
-  await until(`${key.name} is served as ${served}`, async () => {
-    const now = await servedVersions(client, type.group, type.plural);
-    return now.join() === served.join();
-  });
-  // What is gone from discovery is answered for a moment yet, and the other way round.
-  for (const version of new Set([type.version, ...served]))
-    await until(`${key.name} answers as ${served}`, async () => {
-      const answers = await client.list({ ...type, version }).then(
-        () => true,
-        () => false,
-      );
-      return answers === served.includes(version);
-    });
 }

@@ -16,15 +16,8 @@ import { projectRoot } from '../support/checkout.ts';
 import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
 import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
-import {
-  allowRouter,
-  doctorCluster,
-  makeHealthy,
-  SYSTEM,
-  serveVersions,
-  TEAM,
-  untilListing,
-} from './doctor-cluster.ts';
+import { doctorCluster, makeHealthy, SYSTEM, TEAM, untilListing } from './doctor-cluster.ts';
+import { allowReader, applyRouterRights, CLUSTER_ROLE_BINDINGS, serveVersions } from './doctor-server.ts';
 import { VARIANTS } from './doctor-variants.ts';
 
 const SCOPE = { routerNamespace: SYSTEM, routerLabels: { app: 'sandbox-router' } };
@@ -36,12 +29,14 @@ describe('doctor', { skip: missingTool('etcd', 'kube-apiserver') }, () => {
     api = await startKubeApiServer();
     cleanUp.defer(() => api.close());
     await untilListing(api.client);
+    await applyRouterRights(api.client);
   });
   after(() => cleanUp.disposeAsync());
   beforeEach(() => makeHealthy(api.client));
 
-  test('finds nothing wrong with a healthy cluster', async () => {
+  test('finds nothing wrong with a healthy cluster, and says whose rights it looked at', async () => {
     const report = await examine(api.client, SCOPE);
+    assert.match(JSON.stringify(report.findings), /ServiceAccount agent-sandbox-system\/sandbox-router may do all/);
     assert.deepEqual(troubles(report), []);
     assert.deepEqual(
       report.checks.map(({ id, severity }) => `${id} ${severity}`),
@@ -62,6 +57,24 @@ describe('doctor', { skip: missingTool('etcd', 'kube-apiserver') }, () => {
       routerLabels: { app: 'sandbox-router', track: 'next' },
     });
     assertTroubles(findings, ['router-ingress warning'], `Namespace ${SYSTEM}`);
+  });
+
+  test('asks for the rights of the router, not of whoever asks', async () => {
+    const cluster = doctorCluster(api.client);
+    let spoiled = { findings: [] as Finding[] };
+    await cluster.remake(
+      CLUSTER_ROLE_BINDINGS,
+      'sandbox-router-wake',
+      () => {},
+      async () => {
+        spoiled = await until('the right is gone', async () => {
+          const report = await examine(api.client, SCOPE);
+          return troubles(report).length > 0 && report;
+        });
+      },
+    );
+    assertTroubles(spoiled.findings, ['rbac failure'], `ServiceAccount ${SYSTEM}/sandbox-router`);
+    await until('the right is back', async () => troubles(await examine(api.client, SCOPE)).length === 0);
   });
 
   test('looks at one namespace where asked', async () => {
@@ -89,7 +102,7 @@ describe('doctor', { skip: missingTool('etcd', 'kube-apiserver') }, () => {
     });
 
     test('names the rights that are missing, and skips what it can not read', async () => {
-      await allowRouter(api.client);
+      await allowReader(api.client);
       const { findings } = await until('the rights are in force', async () => {
         const report = await examine(client, SCOPE);
         return report.findings.some(({ check, severity }) => check === 'warm-pools' && severity === 'ok') && report;
@@ -100,7 +113,7 @@ describe('doctor', { skip: missingTool('etcd', 'kube-apiserver') }, () => {
       assert.equal(skipped?.message, 'The right to list nodes in the cluster is missing.');
       assert.match(skipped?.fix ?? '', /resources \["nodes"\], verbs \["list"\]/);
       const wake = findings.find(({ severity }) => severity === 'failure');
-      assert.match(wake?.message ?? '', /^May not patch sandboxes in all namespaces/);
+      assert.match(wake?.message ?? '', /^Whoever runs this may not patch sandboxes in all namespaces/);
     });
   });
 

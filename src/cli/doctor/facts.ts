@@ -57,7 +57,7 @@ export interface ServedVersions {
   gkeSandboxes: readonly string[];
 }
 
-/** A right that the router needs, and whether whoever asks has it; undefined: the server would not say. */
+/** A right that the router needs, and whether it is there; undefined: the server would not say. */
 export interface RightAnswer {
   right: Right;
   allowed: boolean | undefined;
@@ -76,5 +76,6 @@ export interface Facts {
   router: { namespace: string; labels: Readonly<Record<string, string>> };
   served: ServedVersions | undefined;
   lists: { readonly [Name in ListName]: Listing<ListedTypes[Name]> };
-  rights: readonly RightAnswer[];
+  /** `of` is the ServiceAccount that they are of; undefined: of whoever asks. */
+  rights: { of: string | undefined; answers: readonly RightAnswer[] };
 }

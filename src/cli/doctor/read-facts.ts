@@ -19,11 +19,12 @@ import {
   SANDBOX_TEMPLATES,
   SANDBOX_WARM_POOLS,
   SANDBOXES,
-  SELF_SUBJECT_ACCESS_REVIEWS,
   servedVersions,
 } from '../../kubernetes/index.ts';
-import type { Facts, ListedTypes, Listing, RightAnswer, ServedVersions } from './facts.ts';
-import { type Right, rightsOfRouter } from './rights.ts';
+import { askRights, serviceAccountOf } from './ask-rights.ts';
+import type { Facts, ListedTypes, Listing, ServedVersions } from './facts.ts';
+import { rightsOfRouter } from './rights.ts';
+import { unlessForbidden } from './unless-forbidden.ts';
 
 /** What of the API reading needs: nothing that changes anything but `create`, used for access reviews alone, which are not stored. */
 export type FactsClient = Pick<HttpResourceClient, 'list' | 'read' | 'create'>;
@@ -73,13 +74,14 @@ export async function readFacts(client: FactsClient, scope: FactsScope): Promise
     snapshotStorageConfigs: read<'snapshotStorageConfigs'>(snapshotType(POD_SNAPSHOT_STORAGE_CONFIGS), {}),
   });
   const rights = rightsOfRouter(scope.routerNamespace, (served?.podSnapshots.length ?? 0) > 0);
+  const account = serviceAccountOf(scope.routerNamespace, lists.routerPods.items);
   return {
     server: { version: version?.gitVersion, isEngine: version?.gitVersion?.includes('sandbox-router') === true },
     namespace: scope.namespace,
     router: { namespace: scope.routerNamespace, labels: scope.routerLabels },
     served,
     lists,
-    rights: await Promise.all(rights.map((right) => askRight(client, right, scope))),
+    rights: await askRights(client, rights, account, scope),
   };
 }
 
@@ -172,42 +174,6 @@ function notServed(type: ResourceType) {
     reason: `${type.group === '' ? apiPath(type) : type.group} is not served by this cluster.`,
     fix: `Install what serves ${type.plural}.${type.group}, if you mean to use it.`,
   };
-}
-
-interface AccessReview extends KubernetesObject {
-  spec: {
-    resourceAttributes: { group: string; resource: string; verb: string; namespace?: string; name?: string };
-  };
-  status?: { allowed?: boolean };
-}
-
-async function askRight(client: FactsClient, right: Right, scope: FactsScope): Promise<RightAnswer> {
-  const namespace = right.scope === 'router' ? scope.routerNamespace : scope.namespace;
-  const review: AccessReview = {
-    apiVersion: 'authorization.k8s.io/v1',
-    kind: 'SelfSubjectAccessReview',
-    metadata: {} as AccessReview['metadata'],
-    spec: {
-      resourceAttributes: {
-        group: right.group,
-        resource: right.resource,
-        verb: right.verb,
-        ...(namespace === undefined ? {} : { namespace }),
-        ...(right.name === undefined ? {} : { name: right.name }),
-      },
-    },
-  };
-  const answer = await unlessForbidden(client.create(SELF_SUBJECT_ACCESS_REVIEWS, review));
-  return { right, allowed: answer?.status?.allowed };
-}
-
-async function unlessForbidden<T>(promise: Promise<T>): Promise<T | undefined> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (isApiError(error, 'Forbidden')) return undefined;
-    throw error;
-  }
 }
 
 /** `Promise.all` for the values of an object. */

@@ -26,7 +26,7 @@ export function factsWith(lists: { [Name in ListName]?: ListedTypes[Name][] }, c
     router: { namespace: 'agent-sandbox-system', labels: { app: 'sandbox-router' } },
     served: { sandboxes: ['v1beta1'], extensions: ['v1beta1'], podSnapshots: ['v1'], gkeSandboxes: [] },
     lists: Object.fromEntries(NAMES.map((name) => [name, { items: lists[name] ?? [] }])) as unknown as Facts['lists'],
-    rights: [],
+    rights: { of: undefined, answers: [] },
     ...changes,
   };
 }

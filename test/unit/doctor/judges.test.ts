@@ -176,12 +176,24 @@ test('pods that end, and sandboxes that ended, are passed over', () => {
 });
 
 test('verbs that are missing on one resource are one finding', () => {
-  const rights = rightsOfRouter('system', true).map((right) => ({ right, allowed: right.resource !== 'pods' }));
-  const verdicts = judgeRights(factsWith({}, { rights, namespace: 'team' }));
-  assert.deepEqual(severities(verdicts), ['failure']);
-  assert.match(verdicts[0]?.message ?? '', /^May not list or watch pods in namespace team/);
-  const unknown = rights.map(({ right }) => ({ right, allowed: undefined }));
-  assert.deepEqual(severities(judgeRights(factsWith({}, { rights: unknown }))), ['skipped']);
+  const asked = rightsOfRouter('system', true);
+  const answered = (of: string | undefined, allowed: (resource: string) => boolean | undefined) =>
+    judgeRights(
+      factsWith(
+        {},
+        {
+          rights: { of, answers: asked.map((right) => ({ right, allowed: allowed(right.resource) })) },
+          namespace: 'team',
+        },
+      ),
+    );
+  const [verdict, ...others] = answered('ServiceAccount system/router', (resource) => resource !== 'pods');
+  assert.equal(others.length, 0);
+  assert.equal(verdict?.severity, 'failure');
+  assert.match(verdict?.message ?? '', /^ServiceAccount system\/router may not list or watch pods in namespace team/);
+  assert.match(verdict?.fix ?? '', /^Bind ClusterRole sandbox-router-read to ServiceAccount system\/router/);
+  assert.deepEqual(severities(answered(undefined, () => undefined)), ['skipped']);
+  assert.match(answered(undefined, () => true)[0]?.message ?? '', /could not be asked for/);
 });
 
 test('each group of the API is judged by itself', () => {

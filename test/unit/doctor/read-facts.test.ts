@@ -4,6 +4,7 @@ import { type FactsClient, readFacts } from '../../../src/cli/doctor/read-facts.
 import {
   ApiError,
   type KubernetesObject,
+  type Pod,
   type ResourceList,
   type ResourceType,
 } from '../../../src/kubernetes/index.ts';
@@ -25,10 +26,11 @@ function failureOf(reason: string, code: number): ApiError {
   return new ApiError({ apiVersion: 'v1', kind: 'Status', metadata: {}, status: 'Failure', reason, code, details });
 }
 
-const pod = (name: string): KubernetesObject => ({
+const pod = (name: string): Pod => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name, managedFields: [1] },
+  spec: { containers: [] },
 });
 
 test('a list that expires between two pages is read anew, without doubles', async () => {
