@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { globSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { CHECKS } from '../../src/cli/doctor/index.ts';
 import { settings } from '../../src/config/index.ts';
 import type { KubernetesObject } from '../../src/kubernetes/index.ts';
 import { BUILT_IN_PROMISES, type EgressPolicy, verifyEgress } from '../../src/router/policy/egress.ts';
+import { PROBLEMS } from '../../src/router/problem.ts';
+import { projectRoot } from '../support/checkout.ts';
 import { testRights } from '../support/deploy-rights.ts';
 import {
   type ClusterSession,
@@ -232,11 +235,12 @@ describe('deploy/', {
     await session.refused(['create', '--dry-run=server', '-f', '-'], /violates PodSecurity/, JSON.stringify(loose));
   });
 
-  test('a pod may take longer to end than preStop and drain take', async () => {
+  test('a pod may take longer to end than delay and drain take', async () => {
     const { template } = deploymentSpec(objectsOf(await kustomize('kustomize/base')));
-    const { lifecycle } = template.spec.containers[0] as Container;
-    const drainSeconds = (settings.drainTimeoutMs.default as (command: 'serve') => number)('serve') / 1000;
-    assert.ok(template.spec.terminationGracePeriodSeconds > lifecycle.preStop.sleep.seconds + drainSeconds);
+    const seconds = ({ default: value }: { default: unknown }) =>
+      (value as (command: 'serve') => number)('serve') / 1000;
+    const needed = seconds(settings.shutdownDelayMs) + seconds(settings.drainTimeoutMs);
+    assert.ok(template.spec.terminationGracePeriodSeconds > needed, `needed: ${needed} s`);
   });
 
   describe('policies', () => {
@@ -279,7 +283,6 @@ describe('deploy/', {
 
 interface Container {
   env: { name: string; value: string }[];
-  lifecycle: { preStop: { sleep: { seconds: number } } };
 }
 
 interface DeploymentSpec {
@@ -292,6 +295,53 @@ function deploymentSpec(objects: KubernetesObject[]): DeploymentSpec {
 
 function routerContainer(objects: KubernetesObject[]): Container {
   return deploymentSpec(objects).template.spec.containers[0] as Container;
+}
+
+describe('docs/', () => {
+  const files = ['README.md', ...globSync('docs/*.md', { cwd: projectRoot })];
+  const textOf = (file: string) => readFileSync(join(projectRoot, file), 'utf8');
+
+  test('links and paths lead somewhere', () => {
+    for (const file of files) {
+      for (const [, target = ''] of textOf(file).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target)) continue;
+        const [path = '', anchor] = target.split('#');
+        const found = path === '' ? file : join(file, '..', path);
+        assert.ok(existsSync(join(projectRoot, found)), `${file} links to ${target}`);
+        if (anchor !== undefined) assert.ok(anchorsOf(textOf(found)).includes(anchor), `${file} links to ${target}`);
+      }
+      for (const [, path = ''] of textOf(file).matchAll(/`((?:src|deploy|docs|test|bench)\/[\w./-]*)`/g))
+        assert.ok(existsSync(join(projectRoot, path)), `${file} names ${path}`);
+    }
+  });
+
+  test('operations.md names every problem code with its status, and every metric', () => {
+    const text = textOf('docs/operations.md');
+    const rows = [...text.matchAll(/^\| `(\w+)` +\| (\d{3}) /gm)].map(([, code, status]) => [code, Number(status)]);
+    const problems = Object.entries(PROBLEMS).map(([code, { status }]) => [code, status]);
+    assert.deepEqual(rows.sort(), problems.sort());
+    const source = textOf('src/telemetry/router-metrics.ts');
+    const real = [...source.matchAll(/'(sandbox_router_\w+)'/g)].map(([, name = '']) => name);
+    const named = [...text.matchAll(/^\| `(sandbox_router_\w+)` /gm)].map(([, name = '']) => name);
+    assert.deepEqual(named.sort(), [...new Set(real)].sort());
+    for (const [name] of text.matchAll(/sandbox_router_\w+/g))
+      assert.ok(named.includes(name.replace(/_bucket$/, '')), name);
+  });
+
+  test('readiness.md ties its points to every check of doctor', () => {
+    const named = [...textOf('docs/readiness.md').matchAll(/^\| .* \| `([a-z-]+)` +\|$/gm)].map(([, id]) => id);
+    assert.deepEqual([...new Set(named)].sort(), CHECKS.map(({ id }) => id).sort());
+  });
+});
+
+/** Anchors of headings, as GitHub makes them. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  );
 }
 
 /** An object without what tells where it came from. */
