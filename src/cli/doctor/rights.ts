@@ -30,6 +30,7 @@ export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean
     ...each('agents.x-k8s.io', 'sandboxes', ['patch'], 'wake and pause sandboxes', true, WAKE_ROLE),
     ...each('networking.k8s.io', 'networkpolicies', ['list', 'watch'], 'verify egress classes', false, READ_ROLE),
     ...inRouterNamespace('create', undefined, leases),
+    ...inRouterNamespace('get', 'sandbox-router', leases),
     ...inRouterNamespace('update', 'sandbox-router', leases),
     ...(snapshotsServed
       ? each(
