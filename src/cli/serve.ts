@@ -1,11 +1,17 @@
 import { readFileSync, watchFile } from 'node:fs';
 import { Command } from 'commander';
 import { ConfigError, isLoopback, parseListenAddress, type Settings } from '../config/index.ts';
-import { createHttpResourceClient, loadKubeConfig } from '../kubernetes/index.ts';
+import {
+  createHttpResourceClient,
+  type HttpResourceClient,
+  loadKubeConfig,
+  servedVersions,
+} from '../kubernetes/index.ts';
 import {
   createApiKeyAuthenticator,
   createIdentity,
   type Identity,
+  type IdleOptions,
   parseApiKeys,
   type Router,
   type StoredApiKey,
@@ -42,8 +48,9 @@ export async function startConfiguredRouter(
     throw new ConfigError(
       `--insecure-no-auth would let anybody in who reaches ${settings.listen}: it works with loopback addresses only.`,
     );
+  const client = createHttpResourceClient(loadKubeConfig(kubeconfig === undefined ? {} : { path: kubeconfig }));
   return await startRouter({
-    client: createHttpResourceClient(loadKubeConfig(kubeconfig === undefined ? {} : { path: kubeconfig })),
+    client,
     namespaces: settings.namespaces,
     listen,
     adminListen: parseListenAddress(settings.adminListen),
@@ -56,12 +63,27 @@ export async function startConfiguredRouter(
       heldPerSandbox: settings.heldPerSandbox,
       heldTotal: settings.heldTotal,
     },
+    idle: idleOptions(settings, client, upTokenFile !== undefined),
     maxBodyBytes: settings.maxBodyBytes,
     shutdownDelayMs: settings.shutdownDelayMs,
     drainTimeoutMs: settings.drainTimeoutMs,
     accessLog: settings.accessLog ? (line) => process.stdout.write(`${line}\n`) : undefined,
     report,
   });
+}
+
+/** `alone`: this router has the API to itself, and the engine behind it snapshots what it pauses. */
+function idleOptions(settings: Settings, client: HttpResourceClient, alone: boolean): IdleOptions {
+  const defaultTimeoutMs = settings.idleTimeoutMs;
+  if (alone) return { defaultTimeoutMs, reportIntervalMs: 0, lease: undefined, podSnapshots: async () => false };
+  return {
+    defaultTimeoutMs,
+    reportIntervalMs: settings.activityIntervalMs,
+    lease: { namespace: settings.leaseNamespace, name: 'sandbox-router-idle' },
+    podSnapshots: async () =>
+      settings.podSnapshots === 'auto' &&
+      (await servedVersions(client, 'podsnapshot.gke.io', 'podsnapshotmanualtriggers')).includes('v1'),
+  };
 }
 
 function identityOf(settings: Settings, upTokenFile: string | undefined): Identity | undefined {

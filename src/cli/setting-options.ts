@@ -11,10 +11,15 @@ export function addSettingOptions(command: Command, name: ConfiguredCommand): Co
     const shown =
       value === undefined || value === false || (Array.isArray(value) && value.length === 0)
         ? ''
-        : `default ${setting.placeholder === 'duration' ? `${Number(value) / 1000}s` : value}, `;
+        : `default ${shownDefault(setting.placeholder ?? '', value)}, `;
     command.addOption(new Option(flag, `${setting.description} (${shown}${variableOf(setting)})`));
   }
   return command;
+}
+
+function shownDefault(placeholder: string, value: unknown): string {
+  if (placeholder === 'duration|never' && value === 0) return 'never';
+  return placeholder.startsWith('duration') ? `${Number(value) / 1000}s` : String(value);
 }
 
 /** Settings of a command line: defaults, file, environment, flags. @throws ConfigError */

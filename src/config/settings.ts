@@ -157,6 +157,38 @@ export const settings = {
     commands: routers,
     parse: boolean,
   }),
+  idleTimeoutMs: define({
+    key: 'idleTimeout',
+    description: 'pause sandboxes without an annotation of their own after this time without use, or never',
+    placeholder: 'duration|never',
+    default: 0,
+    commands: routers,
+    parse: durationOrNever,
+  }),
+  activityIntervalMs: define({
+    key: 'activityInterval',
+    description: "how often a sandbox's use is told to the other routers: one write each time",
+    placeholder: 'duration',
+    default: 30_000,
+    commands: ['serve'],
+    parse: duration,
+  }),
+  leaseNamespace: define({
+    key: 'leaseNamespace',
+    description: 'namespace of the Lease by which routers choose the one that pauses idle sandboxes',
+    placeholder: 'name',
+    default: 'agent-sandbox-system',
+    commands: ['serve'],
+    parse: text,
+  }),
+  podSnapshots: define<'auto' | 'off'>({
+    key: 'podSnapshots',
+    description: 'auto takes a Pod snapshot (podsnapshot.gke.io) before an idle pause where the cluster serves them',
+    placeholder: 'auto|off',
+    default: 'auto',
+    commands: ['serve'],
+    parse: oneOf('auto', 'off'),
+  }),
   shutdownDelayMs: define({
     key: 'shutdownDelay',
     description:
@@ -226,6 +258,10 @@ function boolean(raw: unknown): boolean {
 
 function duration(raw: unknown): number {
   return parseDurationMs(text(raw));
+}
+
+function durationOrNever(raw: unknown): number {
+  return raw === 'never' ? 0 : duration(raw);
 }
 
 function count(raw: unknown): number {

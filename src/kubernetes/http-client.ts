@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, type Dispatcher } from 'undici';
 import type { ListOptions, ResourceClient, ResourceList, ResourceType, WatchEvent, WatchOptions } from './client.ts';
 import { ApiError } from './errors.ts';
@@ -16,6 +17,9 @@ export interface HttpResourceClient extends ResourceClient {
 
 /** Longest wait for an answer that is not a watch. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** A server that is too busy is asked so often in all, after the pause it wishes for but this one at most. */
+const ATTEMPTS_WHEN_BUSY = 4;
+const LONGEST_WAIT_WHEN_BUSY_MS = 2000;
 /** A watch without any line, bookmarks included, for so long is taken for dead. */
 const WATCH_SILENCE_MS = 150_000;
 /** The server is asked to end a watch after this time, so that a lost connection can't go unnoticed for ever. */
@@ -59,20 +63,24 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
     signal?: AbortSignal,
   ) {
     const headers = { ...(await access.authenticate()), accept: 'application/json', 'user-agent': 'sandbox-router' };
-    const response = await agent
-      .request({
-        origin,
-        path: prefix + path,
-        method,
-        headers: body === undefined ? headers : { ...headers, 'content-type': contentType },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        ...(signal === undefined ? {} : { signal }),
-      })
-      .catch(unreachable);
-    if (response.statusCode < 300) return response;
-    throw new ApiError(
-      statusOf(response.statusCode, await response.body.text().catch(unreachable), `${method} ${path}`),
-    );
+    for (let attempt = 1; ; attempt++) {
+      const response = await agent
+        .request({
+          origin,
+          path: prefix + path,
+          method,
+          headers: body === undefined ? headers : { ...headers, 'content-type': contentType },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          ...(signal === undefined ? {} : { signal }),
+        })
+        .catch(unreachable);
+      if (response.statusCode < 300) return response;
+      const status = statusOf(response.statusCode, await response.body.text().catch(unreachable), `${method} ${path}`);
+      // A server that says 429 has done nothing yet: priority and fairness, or storage that is being set up.
+      if (response.statusCode !== 429 || attempt === ATTEMPTS_WHEN_BUSY) throw new ApiError(status);
+      const waitMs = Math.min(LONGEST_WAIT_WHEN_BUSY_MS, (status.details?.retryAfterSeconds ?? 1) * 1000);
+      await delay(waitMs, undefined, signal === undefined ? {} : { signal }).catch(unreachable);
+    }
   }
 
   function unreachable(cause: unknown): never {

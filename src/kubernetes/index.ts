@@ -4,6 +4,7 @@ export * from './errors.ts';
 export { createHttpResourceClient, type HttpResourceClient } from './http-client.ts';
 export { type ApiAccess, KubeConfigError, loadKubeConfig } from './kube-config.ts';
 export { type LabelSelector, matchesLabels } from './label-selector.ts';
+export { type LeaderElection, type LeaderOptions, startLeaderElection } from './leader.ts';
 export * from './names.ts';
 export { createReflector, type Reflector, type ReflectorOptions } from './reflector.ts';
 export * from './resources.ts';

@@ -102,6 +102,22 @@ export const SANDBOX_WARM_POOLS: ResourceType = {
   kind: 'SandboxWarmPool',
   namespaced: true,
 };
+/** coordination.k8s.io/v1 Lease. */
+export const LEASES: ResourceType = {
+  group: 'coordination.k8s.io',
+  version: 'v1',
+  plural: 'leases',
+  kind: 'Lease',
+  namespaced: true,
+};
+/** podsnapshot.gke.io/v1 PodSnapshotManualTrigger. */
+export const POD_SNAPSHOT_MANUAL_TRIGGERS: ResourceType = {
+  group: 'podsnapshot.gke.io',
+  version: 'v1',
+  plural: 'podsnapshotmanualtriggers',
+  kind: 'PodSnapshotManualTrigger',
+  namespaced: true,
+};
 /** podsnapshot.gke.io/v1 PodSnapshot. */
 export const POD_SNAPSHOTS: ResourceType = {
   group: 'podsnapshot.gke.io',

@@ -222,6 +222,17 @@ export interface Status {
   };
 }
 
+/** coordination.k8s.io/v1 Lease. Times are RFC 3339 with microseconds. */
+export interface Lease extends KubernetesObject {
+  spec: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    acquireTime?: string;
+    renewTime?: string;
+    leaseTransitions?: number;
+  };
+}
+
 /** v1 Namespace, as far as its labels go. */
 export type Namespace = KubernetesObject;
 
@@ -308,6 +319,12 @@ export interface SandboxWarmPool extends KubernetesObject {
 /** podsnapshot.gke.io/v1 PodSnapshot: a memory snapshot of a Pod. */
 export interface PodSnapshot extends KubernetesObject {
   status?: { conditions?: Condition[] };
+}
+
+/** podsnapshot.gke.io/v1 PodSnapshotManualTrigger: asks for one snapshot of one Pod (contract section 4.5). */
+export interface PodSnapshotManualTrigger extends KubernetesObject {
+  spec: { targetPod: string };
+  status?: { conditions?: Condition[]; snapshotCreated?: { name?: string } };
 }
 
 /** podsnapshot.gke.io/v1 PodSnapshotPolicy: which Pods may have snapshots, and where they go. */

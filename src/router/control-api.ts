@@ -64,7 +64,8 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     reply: FastifyReply,
     operatingMode: 'Running' | 'Suspended',
   ): Promise<SandboxView> {
-    const { sandbox } = await find(request);
+    const route = await find(request);
+    const { sandbox } = route;
     try {
       await options.client.patch(
         SANDBOXES,
@@ -78,7 +79,7 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
       throw error;
     }
     reply.code(202);
-    return view(table.find(sandbox.namespace, sandbox.name) ?? { sandbox, pod: undefined }, table);
+    return view(table.find(sandbox.namespace, sandbox.name) ?? route, table);
   }
 
   fastify.get('/-/v1/sandboxes', async (request) => {

@@ -6,4 +6,4 @@ export {
   type StoredApiKey,
   upTokenKey,
 } from './identity/index.ts';
-export { type Router, type RouterOptions, startRouter } from './router.ts';
+export { type IdleOptions, type Router, type RouterOptions, startRouter } from './router.ts';

@@ -15,7 +15,7 @@ import {
 import { bearerToken, type Identity, mayReach, type Principal } from './identity/index.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from './problem.ts';
 import type { PodRecord, Route, RoutingTable } from './table/index.ts';
-import type { Waker } from './wake/index.ts';
+import type { ActivityTracker, Waker } from './wake/index.ts';
 
 /** One finished request, for metrics and the access log. */
 export interface RequestOutcome {
@@ -39,6 +39,7 @@ export interface ProxyOptions {
   identity: Identity | undefined;
   anonymous: Principal;
   waker: Waker;
+  activity: ActivityTracker;
   pools: UpstreamPools;
   tunnels: Tunnels;
   proxies: TrustedProxies;
@@ -218,6 +219,13 @@ export function createProxy(options: ProxyOptions): Proxy {
           return;
         }
         if (expectContinue) response.writeContinue();
+        const { route } = target;
+        options.activity.begin(route, performance.now());
+        let waiting = true;
+        const stopWaiting = () => {
+          if (waiting) options.activity.end(route, performance.now());
+          waiting = false;
+        };
         forwardHttp({
           request,
           response,
@@ -227,8 +235,12 @@ export function createProxy(options: ProxyOptions): Proxy {
           hasBody: target.scanned.hasBody,
           rewrite: { prefix: target.address.prefix, host: target.scanned.host ?? '' },
           extraHeaders: target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined,
-          isCurrent: () => target.route.pod?.uid === target.pod.uid,
+          isCurrent: () => route.pod?.uid === target.pod.uid,
+          // From its head on, a stream counts only while it moves.
+          streaming: stopWaiting,
+          moved: () => options.activity.touch(route, performance.now()),
           done: (status, failure) => {
+            stopWaiting();
             if (failure === undefined || failure.answered) finish(status);
             else
               fail(
@@ -293,6 +305,7 @@ export function createProxy(options: ProxyOptions): Proxy {
           headers,
           connectTimeoutMs: options.connectTimeoutMs,
           handshakeTimeoutMs: options.responseHeaderTimeoutMs,
+          moved: () => options.activity.touch(target.route, performance.now()),
           done: (status, failure) => {
             if (failure === undefined || failure.answered) finish(status);
             else fail(new ProblemError({ code: failure.code, detail: failure.detail }));

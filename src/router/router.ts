@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import Fastify from 'fastify';
-import type { ResourceClient } from '../kubernetes/index.ts';
+import { type ResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import { createRouterMetrics } from '../telemetry/index.ts';
 import { registerControlApi } from './control-api.ts';
 import { startTableFeed } from './feed.ts';
@@ -12,7 +13,7 @@ import type { Identity, Principal } from './identity/index.ts';
 import { problemBytes } from './problem.ts';
 import { createProxy, type RequestOutcome } from './proxy.ts';
 import { createRoutingTable } from './table/index.ts';
-import { createWaker, type WakeLimits } from './wake/index.ts';
+import { createActivityTracker, createIdlePauser, createWaker, type WakeLimits } from './wake/index.ts';
 
 /** Everything that a router is made with. */
 export interface RouterOptions {
@@ -27,6 +28,7 @@ export interface RouterOptions {
   pathPrefix: string | undefined;
   trustedProxies: readonly string[];
   wakeLimits: WakeLimits;
+  idle: IdleOptions;
   maxBodyBytes: number;
   /** Between turning unready and refusing connections, so that load balancers send nothing more. */
   shutdownDelayMs: number;
@@ -35,6 +37,18 @@ export interface RouterOptions {
   accessLog: ((line: string) => void) | undefined;
   /** Told of failures that no caller sees. */
   report(what: string, error: unknown): void;
+}
+
+/** When sandboxes are paused for want of use, and by whom. */
+export interface IdleOptions {
+  /** For sandboxes without an annotation; 0 for never. */
+  defaultTimeoutMs: number;
+  /** How often activity is told to other routers in front of the same cluster; 0 where this is the only one. */
+  reportIntervalMs: number;
+  /** Lease by which routers choose the one that pauses; undefined where there is only one. */
+  lease: { namespace: string; name: string } | undefined;
+  /** Whether a Pod snapshot is to be taken first. */
+  podSnapshots(): Promise<boolean>;
 }
 
 /** A router that listens. */
@@ -49,6 +63,8 @@ export interface Router {
 
 /** Upstream timeouts (design section 6 and issue of the data path): connect, head of the answer, silence in a stream. */
 const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300_000 };
+/** How often activity is looked at. */
+const IDLE_TICK_MS = 1000;
 const MAX_HEADER_BYTES = 32_768;
 
 /** Who everybody is where no credentials are asked for. */
@@ -79,7 +95,9 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     limits: options.wakeLimits,
     finished: (result, durationMs) => metrics.wake(result, durationMs),
   });
+  const activity = createActivityTracker();
   const proxy = createProxy({
+    activity,
     table,
     isSynced: feed.isSynced,
     identity: options.identity,
@@ -101,6 +119,26 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     sandboxes: table.size,
     tableAgeSeconds: () => feed.ageMs() / 1000,
   });
+  const identity = `${hostname()}-${randomUUID().slice(0, 8)}`;
+  const election =
+    options.idle.lease === undefined
+      ? undefined
+      : startLeaderElection({
+          client: options.client,
+          lease: options.idle.lease,
+          identity,
+          failed: (error) => options.report('choosing the router that pauses idle sandboxes', error),
+        });
+  const pauser = createIdlePauser({
+    ...options.idle,
+    client: options.client,
+    table,
+    activity,
+    isLeader: () => feed.isSynced() && (election === undefined || election.isLeader()),
+    paused: (result) => metrics.idlePause(result),
+    failed: options.report,
+  });
+  const pauseTimer = setInterval(pauser.tick, IDLE_TICK_MS);
   let draining = false;
 
   function account(outcome: RequestOutcome): void {
@@ -164,8 +202,9 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     await fastify.listen(options.listen);
     await admin.listen(options.adminListen);
   } catch (error) {
+    clearInterval(pauseTimer);
     feed.close();
-    await Promise.all([fastify.close(), admin.close()]);
+    await Promise.all([fastify.close(), admin.close(), election?.close()]);
     throw error;
   }
 
@@ -175,6 +214,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     synced: feed.synced,
     close: async () => {
       draining = true;
+      clearInterval(pauseTimer);
+      await election?.close();
       tunnels.closeAll();
       if (options.shutdownDelayMs > 0) await delay(options.shutdownDelayMs);
       tunnels.closeAll();

@@ -6,6 +6,7 @@ export interface RouterMetrics {
   request(status: number, durationMs: number): void;
   wake(result: 'ok' | 'failed', durationMs: number): void;
   problem(code: string): void;
+  idlePause(result: 'ok' | 'cancelled' | 'failed'): void;
 }
 
 /** Gauges read at scrape time. */
@@ -59,6 +60,12 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     labelNames: ['code'],
     registers: [registry],
   });
+  const idlePauses = new Counter({
+    name: 'sandbox_router_idle_pauses_total',
+    help: 'Pauses of idle sandboxes, by result (cancelled: it was used meanwhile).',
+    labelNames: ['result'],
+    registers: [registry],
+  });
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,
@@ -88,6 +95,7 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
       wakes.inc({ result });
       wakeSeconds.observe(durationMs / 1000);
     },
+    idlePause: (result) => idlePauses.inc({ result }),
     problem: (code) => problems.inc({ code }),
   };
 }

@@ -243,6 +243,26 @@ describe('deploy/', {
     assert.ok(template.spec.terminationGracePeriodSeconds > needed, `needed: ${needed} s`);
   });
 
+  test('doctor finds nothing wrong with what the manifests say', async () => {
+    const { apply, must } = session;
+    const read = (file: string) => readFileSync(join(deployDirectory, file), 'utf8');
+    await apply(await kustomize('kustomize/overlays/gke'));
+    await must(['apply', '--server-side', '-n', 'tenant-a', '-k', join(deployDirectory, 'policies')]);
+    for (const file of globSync('{policies/runtime-*,examples/sandbox*,examples/gke-*}.yaml', { cwd: deployDirectory }))
+      await apply(read(file));
+    const doctor = [join(projectRoot, 'src/cli/main.ts'), 'doctor', '--json', '-n', 'tenant-a'];
+    const { stdout } = await run(process.execPath, [...doctor, '--kubeconfig', cluster.kubeconfigPath]);
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; severity: string; message: string }[] };
+    const manifests = ['versions', 'rbac', 'runtime-class', 'egress-label', 'egress-policy', 'router-ingress'];
+    const wrong = findings.filter(({ check, severity }) => manifests.includes(check) && severity === 'failure');
+    assert.deepEqual(wrong, []);
+    for (const check of manifests)
+      assert.ok(
+        findings.some((finding) => finding.check === check),
+        check,
+      );
+  });
+
   describe('policies', () => {
     for (const [name, promise] of Object.entries(BUILT_IN_PROMISES))
       test(`${name} keeps the promise of its class, and lets the router in`, () => {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type ClusterSession, deployDirectory, helmTemplate, kustomize } from './deploy-tools.ts';
+import { startServe, writeKeys } from './serve.ts';
+import { until } from './until.ts';
 
 const NAMESPACE = 'agent-sandbox-system';
 const ROUTER = `system:serviceaccount:${NAMESPACE}:sandbox-router`;
@@ -25,7 +28,7 @@ export function testRights(session: () => ClusterSession): void {
     'create delete get list watch podsnapshot.gke.io/podsnapshotmanualtriggers',
   ];
   const REVIEWS = ['create authentication.k8s.io/tokenreviews', 'create authorization.k8s.io/subjectaccessreviews'];
-  const LEASES = ['create coordination.k8s.io/leases', 'get patch update coordination.k8s.io/leases sandbox-router'];
+  const LEASES = ['create coordination.k8s.io/leases', 'get update coordination.k8s.io/leases sandbox-router-idle'];
 
   /** Every right that the router has in a namespace beyond what any account has. */
   async function rightsIn(namespace: string): Promise<string[]> {
@@ -153,6 +156,60 @@ export function testRights(session: () => ClusterSession): void {
     await session().must(patchAsRouter(patchMode('Running')));
     await session().must(patchAsRouter(JSON.stringify({ metadata: { annotations: { 'sandbox-router/note': 'x' } } })));
     await session().must(patchAsRouter(JSON.stringify({ metadata: { annotations: { 'sandbox-router/note': null } } })));
+  });
+
+  /** Starts `serve` as the ServiceAccount of the router; asks for a paused sandbox, and hands over what came of it. */
+  async function wakeAsRouter(flags: string[] = []): Promise<{ code: string; mode: string; output: string }> {
+    await session().apply(readFileSync(join(deployDirectory, 'examples/sandbox-paused.yaml'), 'utf8'));
+    await session().must([
+      'patch',
+      'sandbox',
+      'report',
+      '-n',
+      'tenant-a',
+      '--type=merge',
+      '-p',
+      patchMode('Suspended'),
+    ]);
+    const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-rights-'));
+    const config = JSON.parse(await session().must(['config', 'view', '--raw', '-o', 'json']));
+    config.users[0].user = {
+      token: (await session().must(['create', 'token', 'sandbox-router', '-n', NAMESPACE])).trim(),
+    };
+    const kubeconfig = join(directory, 'kubeconfig');
+    writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+    const keys = writeKeys(directory, { caller: { tenant: 'tenant-a' } });
+    const router = await startServe({ kubeconfig, keys: keys.path, flags: [...flags, '--shutdown-delay', '0s'] });
+    try {
+      await until('the router is ready', async () => (await fetch(`${router.adminUrl}/readyz`)).ok);
+      const headers = { authorization: `Bearer ${keys.tokens.caller}`, 'x-sandbox-timeout': '1' };
+      const { code } = (await (await fetch(`${router.url}/report/`, { headers })).json()) as { code: string };
+      const mode = ['get', 'sandbox', 'report', '-n', 'tenant-a', '-o', 'jsonpath={.spec.operatingMode}'];
+      return { code, mode: await session().must(mode), output: router.output() };
+    } finally {
+      await router.stop();
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+
+  test('a router with the rights of the base becomes ready and wakes', async () => {
+    await install(await kustomize('kustomize/base'));
+    const { code, mode, output } = await wakeAsRouter();
+    assert.deepEqual({ code, mode }, { code: 'waking', mode: 'Running' }, output);
+    assert.doesNotMatch(output, /forbidden/i);
+  });
+
+  test('a router that may only read becomes ready and says why it does not wake', async () => {
+    await install(await kustomize('kustomize/overlays/read-only'));
+    const { code, mode, output } = await wakeAsRouter();
+    assert.deepEqual({ code, mode }, { code: 'wake_failed', mode: 'Suspended' }, output);
+  });
+
+  test('a router for one namespace needs rights there only', async () => {
+    await install((await helmTemplate(['namespaces={tenant-a}'])).stdout);
+    const { code, mode, output } = await wakeAsRouter(['--namespaces', 'tenant-a']);
+    assert.deepEqual({ code, mode }, { code: 'waking', mode: 'Running' }, output);
+    assert.doesNotMatch(output, /forbidden/i);
   });
 
   /** A policy takes effect a moment after it was accepted. */

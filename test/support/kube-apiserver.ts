@@ -161,6 +161,11 @@ export async function startKubeApiServer(
         });
         return found.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True');
       });
+    await Promise.all(
+      kinds.map(({ group, versions, plural, kind, namespaced }) =>
+        client.list({ group, version: versions[0].version, plural, kind, namespaced }, { limit: 1 }),
+      ),
+    );
   } catch (error) {
     await close();
     throw error;

@@ -19,6 +19,10 @@ export interface ForwardRequest {
   extraHeaders: string[] | undefined;
   /** Whether the pod is still the one that was chosen: dialling it again is pointless otherwise. */
   isCurrent(): boolean;
+  /** The answer is a stream without known length, and its head has come. */
+  streaming(): void;
+  /** A part of such a stream has come. */
+  moved(): void;
   /** Called once: with the status sent to the client, or with what kept the sandbox from answering. */
   done(status: number, failure: UpstreamFailure | undefined): void;
 }
@@ -50,6 +54,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
   controller: Dispatcher.DispatchController | undefined;
   dials = 0;
   resent = false;
+  streams = false;
   ended = false;
   onClose: (() => void) | undefined;
 
@@ -105,10 +110,15 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (forward.extraHeaders !== undefined) headers.push(...forward.extraHeaders);
     response.writeHead(statusCode, statusText ?? '', headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
-    if (isStream(headers)) response.flushHeaders();
+    if (isStream(headers)) {
+      response.flushHeaders();
+      this.streams = true;
+      forward.streaming();
+    }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.streams) this.forward.moved();
     if (!this.forward.response.write(chunk)) {
       controller.pause();
       this.forward.response.once('drain', () => controller.resume());

@@ -17,6 +17,8 @@ export interface UpgradeRequest {
   headers: string[];
   connectTimeoutMs: number;
   handshakeTimeoutMs: number;
+  /** Data went through, in either direction. */
+  moved(): void;
   done(status: number, failure: UpstreamFailure | undefined): void;
 }
 
@@ -118,7 +120,7 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
     socket.write(statusLine(response));
     if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
     const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
-    track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket));
+    track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket, upgrade.moved));
     settle(101);
   });
   upstream.on('response', (response) => {
@@ -142,7 +144,7 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
 }
 
 /** Copies both ways with back-pressure and half-close; the end of either side by error ends both. `first` came with the 101 already. */
-function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: boolean): Tunnel {
+function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: boolean, moved: () => void): Tunnel {
   const frames = webSocket ? createFrameTracker() : undefined;
   let farewell: Buffer | undefined;
   (client as Socket).setNoDelay?.(true);
@@ -150,6 +152,7 @@ function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: bool
   upstream.setNoDelay(true);
 
   function toClient(chunk: Buffer): void {
+    moved();
     if (farewell !== undefined) {
       const end = frames?.boundaryIn(chunk) ?? -1;
       client.write(end < 0 ? chunk : chunk.subarray(0, end));
@@ -170,6 +173,7 @@ function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: bool
     setTimeout(() => client.destroy(), FAREWELL_MS).unref();
   }
 
+  client.on('data', moved);
   client.pipe(upstream);
   if (first.length > 0) toClient(first);
   upstream.on('data', toClient);

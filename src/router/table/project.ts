@@ -1,6 +1,9 @@
+import { parseDurationMs } from '../../config/index.ts';
 import {
   EGRESS_LABEL,
+  IDLE_TIMEOUT_ANNOTATION,
   type KubernetesObject,
+  LAST_ACTIVE_ANNOTATION,
   POD_NAME_ANNOTATION,
   PORT_ANNOTATION,
   type Pod,
@@ -23,10 +26,13 @@ export function projectSandbox(object: KubernetesObject): SandboxRecord {
     name: metadata.name,
     uid: metadata.uid ?? '',
     generation: metadata.generation ?? 0,
+    resourceVersion: metadata.resourceVersion ?? '',
     running: (spec.operatingMode ?? 'Running') === 'Running',
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
     port: portOf(object as Sandbox),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
+    idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
+    reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
     ready: ready?.status === 'True',
     readyReason: intern(ready?.reason ?? ''),
     readyMessage: intern(ready?.message ?? ''),
@@ -60,6 +66,17 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
   };
+}
+
+/** `10m`, `never`; what can't be read leaves a sandbox awake, as does `never`. */
+function idleTimeoutOf(annotation: string | undefined): number | undefined {
+  if (annotation === undefined) return undefined;
+  if (annotation === 'never') return 0;
+  try {
+    return parseDurationMs(annotation);
+  } catch {
+    return 0;
+  }
 }
 
 /** Annotation, else the port named http, else the only declared one, else 8888 (design section 4). */

@@ -4,11 +4,17 @@ export interface SandboxRecord {
   name: string;
   uid: string;
   generation: number;
+  /** Of the object: a pause is fenced by it. */
+  resourceVersion: string;
   running: boolean;
   /** Whether an orphan of a warm pool: not reachable by name until it is claimed. */
   pooled: boolean;
   port: number;
   wakes: boolean;
+  /** Pause after this time without activity: by its annotation; undefined leaves it to the configuration, 0 is never. */
+  idleTimeoutMs: number | undefined;
+  /** When any router last reported activity, milliseconds since the epoch; 0 if none did. */
+  reportedActiveMs: number;
   /** Ready condition. */
   ready: boolean;
   readyReason: string;
@@ -41,4 +47,15 @@ export interface PodRecord {
 export interface Route {
   sandbox: SandboxRecord;
   pod: PodRecord | undefined;
+  activity: RouteActivity;
+}
+
+/** What this router itself knows of a sandbox's use. Written on every request, so it is plain numbers beside the route. */
+export interface RouteActivity {
+  /** Requests that wait for their answer. */
+  inFlight: number;
+  /** When something last happened, on the monotonic clock; 0 for never. */
+  lastMs: number;
+  /** Whether it is in the tracker's list of those used since the last report. */
+  listed: boolean;
 }

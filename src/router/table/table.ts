@@ -141,7 +141,14 @@ export function createRoutingTable(): RoutingTable {
       }
       const before = names.get(sandbox.name);
       if (before !== undefined && before.sandbox.uid !== sandbox.uid) removeSandbox(sandbox.namespace, sandbox.name);
-      const route = before?.sandbox.uid === sandbox.uid ? before : { sandbox, pod: choosePod(sandbox.uid) };
+      const route =
+        before?.sandbox.uid === sandbox.uid
+          ? before
+          : {
+              sandbox,
+              pod: choosePod(sandbox.uid),
+              activity: { inFlight: 0, lastMs: 0, listed: false },
+            };
       route.sandbox = sandbox;
       byNamespace.set(sandbox.namespace, names);
       names.set(sandbox.name, route);

@@ -149,6 +149,29 @@ describe('the HTTP resource client', () => {
     );
   });
 
+  it('asks a server that is too busy again, when it says so and never otherwise', async () => {
+    const busy = sendJson(429, {
+      kind: 'Status',
+      reason: 'TooManyRequests',
+      code: 429,
+      details: { retryAfterSeconds: 0.01 },
+    });
+    const pod = sendJson(200, { metadata: { name: 'a' } });
+    seen = [];
+    answer = (response) => (seen.length < 3 ? busy(response) : pod(response));
+    await client.patch(PODS, { namespace: 'default', name: 'a' }, { metadata: {} }, { type: 'merge' });
+    assert.equal(seen.length, 3);
+    seen = [];
+    answer = sendJson(503, {
+      kind: 'Status',
+      reason: 'ServiceUnavailable',
+      code: 503,
+      details: { retryAfterSeconds: 0.01 },
+    });
+    await assert.rejects(client.get(PODS, { namespace: 'default', name: 'a' }), { code: 'ServiceUnavailable' });
+    assert.equal(seen.length, 1);
+  });
+
   it('names kind and apiVersion of list items, which servers leave out', async () => {
     answer = sendJson(200, { items: [{ metadata: { name: 'a' } }], metadata: { resourceVersion: '7', continue: '' } });
     const list = await client.list<Pod>(PODS);

@@ -1,0 +1,3 @@
+export { type ActivityTracker, createActivityTracker } from './activity.ts';
+export { createIdlePauser, type IdlePauserOptions } from './pauser.ts';
+export { type IdleFacts, type IdleVerdict, judgeIdle } from './verdict.ts';

@@ -1,0 +1,107 @@
+import { isApiError, type ResourceClient, SANDBOXES } from '../../../kubernetes/index.ts';
+import type { Route, RoutingTable } from '../../table/index.ts';
+import type { ActivityTracker } from './activity.ts';
+import { takePodSnapshot } from './pod-snapshot.ts';
+import { createActivityReporter } from './reporter.ts';
+import { judgeIdle } from './verdict.ts';
+
+/** What pausing idle sandboxes needs. */
+export interface IdlePauserOptions {
+  client: ResourceClient;
+  table: RoutingTable;
+  activity: ActivityTracker;
+  /** Where a sandbox has no annotation of its own; 0 for never. */
+  defaultTimeoutMs: number;
+  /** How often activity is reported to other routers; 0 where there are none. */
+  reportIntervalMs: number;
+  /** Only the leader pauses. */
+  isLeader(): boolean;
+  /** Whether to take a Pod snapshot before a pause: where the cluster serves them; an engine takes its own. */
+  podSnapshots(): Promise<boolean>;
+  paused(result: 'ok' | 'cancelled' | 'failed'): void;
+  failed(what: string, error: unknown): void;
+}
+
+/** Pauses under way at once: snapshots are heavy. */
+const PAUSES_AT_ONCE = 4;
+/** A sandbox whose pause failed is left alone for so long. */
+const RETRY_MS = 60_000;
+
+/** Reports activity, and pauses what is idle. `tick` is called once a second. */
+export function createIdlePauser(options: IdlePauserOptions) {
+  const { client, table, activity, reportIntervalMs } = options;
+  const pausing = new Set<string>();
+  const retryAtMs = new Map<string, number>();
+  const idleTimeoutMsOf = ({ sandbox }: Route) => sandbox.idleTimeoutMs ?? options.defaultTimeoutMs;
+  const reporter = createActivityReporter({
+    client,
+    intervalMs: reportIntervalMs,
+    idleTimeoutMsOf,
+    failed: (error) => options.failed('reporting activity', error),
+  });
+
+  function verdictOn(route: Route) {
+    const { sandbox, pod } = route;
+    const monotonicMs = performance.now();
+    const nowMs = Date.now();
+    return judgeIdle({
+      nowMs,
+      idleTimeoutMs: idleTimeoutMsOf(route),
+      running: sandbox.running && !sandbox.pooled && !sandbox.finished && table.isRoutable(route),
+      inFlight: route.activity.inFlight,
+      seenMs: route.activity.lastMs === 0 ? 0 : nowMs - (monotonicMs - route.activity.lastMs),
+      reportedMs: sandbox.reportedActiveMs,
+      startedMs: pod?.createdAtMs ?? nowMs,
+      reportDelayMs: reportIntervalMs,
+    });
+  }
+
+  /** Decide, snapshot, decide again, and pause only what nobody has touched since it was looked at. */
+  async function pause(route: Route): Promise<void> {
+    const { namespace, name } = route.sandbox;
+    if (route.pod !== undefined && (await options.podSnapshots())) await takePodSnapshot(client, route.pod, new Date());
+    if (!verdictOn(route).pause || !options.isLeader()) {
+      options.paused('cancelled');
+      return;
+    }
+    const { resourceVersion, uid } = route.sandbox;
+    await client.patch(
+      SANDBOXES,
+      { namespace, name },
+      // Whoever reported activity meanwhile has made another version: the API refuses, and nothing is paused.
+      { metadata: { uid, resourceVersion }, spec: { operatingMode: 'Suspended' } },
+      { type: 'merge' },
+    );
+    options.paused('ok');
+  }
+
+  function begin(route: Route): void {
+    const { uid, namespace, name } = route.sandbox;
+    pausing.add(uid);
+    pause(route)
+      .catch((error) => {
+        if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) {
+          options.paused('cancelled');
+          return;
+        }
+        retryAtMs.set(uid, performance.now() + RETRY_MS);
+        options.paused('failed');
+        options.failed(`pausing ${namespace}/${name}, which stays awake`, error);
+      })
+      .finally(() => pausing.delete(uid));
+  }
+
+  return {
+    tick: (): void => {
+      const used = activity.take(performance.now());
+      if (reportIntervalMs > 0) reporter.report(used, Date.now());
+      if (!options.isLeader()) return;
+      for (const [uid, atMs] of retryAtMs) if (atMs <= performance.now()) retryAtMs.delete(uid);
+      for (const route of table.routes()) {
+        if (pausing.size >= PAUSES_AT_ONCE) return;
+        const { uid } = route.sandbox;
+        if (!pausing.has(uid) && !retryAtMs.has(uid) && verdictOn(route).pause) begin(route);
+      }
+    },
+  };
+}

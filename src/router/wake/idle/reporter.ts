@@ -1,0 +1,65 @@
+import { isApiError, LAST_ACTIVE_ANNOTATION, type ResourceClient, SANDBOXES } from '../../../kubernetes/index.ts';
+import type { Route } from '../../table/index.ts';
+
+/** What reporting activity needs. */
+export interface ReporterOptions {
+  client: ResourceClient;
+  /** At most one write a sandbox in this time, from all routers together. */
+  intervalMs: number;
+  /** Idle timeout of a sandbox, 0 for never: nobody asks when those were used. */
+  idleTimeoutMsOf(route: Route): number;
+  failed(error: unknown): void;
+}
+
+/** Writes that may be under way at once: an API server that is slow is not flooded. */
+const WRITES_AT_ONCE = 8;
+
+/**
+ * Tells all routers, through an annotation of the Sandbox, that it is used. A sandbox that was quiet for long is reported at once (its pause may be near),
+ * one that is busy once an interval; what another router reported just now is not reported again.
+ */
+export function createActivityReporter({ client, intervalMs, idleTimeoutMsOf, failed }: ReporterOptions) {
+  const waiting = new Map<string, Route>();
+  let underWay = 0;
+
+  async function write({ sandbox }: Route, nowMs: number): Promise<void> {
+    const annotations = { [LAST_ACTIVE_ANNOTATION]: new Date(nowMs).toISOString() };
+    await client.patch(
+      SANDBOXES,
+      { namespace: sandbox.namespace, name: sandbox.name },
+      { metadata: { uid: sandbox.uid, annotations } },
+      { type: 'merge' },
+    );
+  }
+
+  function pump(): void {
+    for (const [uid, route] of waiting) {
+      if (underWay >= WRITES_AT_ONCE) return;
+      waiting.delete(uid);
+      underWay++;
+      write(route, Date.now())
+        .catch((error) => {
+          // Deleted meanwhile, or another of the same name: nobody's activity.
+          if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) failed(error);
+        })
+        .finally(() => {
+          underWay--;
+          pump();
+        });
+    }
+  }
+
+  return {
+    /** Of the routes that were used, reports those whose last report is old. */
+    report: (routes: readonly Route[], nowMs: number): void => {
+      for (const route of routes) {
+        if (idleTimeoutMsOf(route) === 0 || nowMs - route.sandbox.reportedActiveMs < intervalMs) continue;
+        // The record follows with the watch; until then the next round must not write again.
+        route.sandbox.reportedActiveMs = nowMs;
+        waiting.set(route.sandbox.uid, route);
+      }
+      pump();
+    },
+    pendingCount: () => waiting.size + underWay,
+  };
+}
