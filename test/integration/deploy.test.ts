@@ -246,7 +246,12 @@ describe('deploy/', {
   test('doctor finds nothing wrong with what the manifests say', async () => {
     const { apply, must } = session;
     const read = (file: string) => readFileSync(join(deployDirectory, file), 'utf8');
-    await apply(await kustomize('kustomize/overlays/gke'));
+    const installed = await kustomize('kustomize/overlays/gke');
+    await apply(installed);
+    // Nothing makes pods of Deployments here; doctor judges the rights of the account that the router's pods have.
+    const { template } = deploymentSpec(objectsOf(installed));
+    const metadata = { ...template.metadata, name: 'sandbox-router-1', namespace: NAMESPACE };
+    await apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec: template.spec }));
     await must(['apply', '--server-side', '-n', 'tenant-a', '-k', join(deployDirectory, 'policies')]);
     for (const file of globSync('{policies/runtime-*,examples/sandbox*,examples/gke-*}.yaml', { cwd: deployDirectory }))
       await apply(read(file));
@@ -256,6 +261,8 @@ describe('deploy/', {
     const manifests = ['versions', 'rbac', 'runtime-class', 'egress-label', 'egress-policy', 'router-ingress'];
     const wrong = findings.filter(({ check, severity }) => manifests.includes(check) && severity === 'failure');
     assert.deepEqual(wrong, []);
+    const judged = findings.filter(({ check }) => check === 'rbac').map(({ message }) => message);
+    assert.match(judged.join('\n'), /ServiceAccount agent-sandbox-system\/sandbox-router /);
     for (const check of manifests)
       assert.ok(
         findings.some((finding) => finding.check === check),
@@ -306,7 +313,10 @@ interface Container {
 }
 
 interface DeploymentSpec {
-  template: { spec: { terminationGracePeriodSeconds: number; containers: Container[] } };
+  template: {
+    metadata: { labels: Record<string, string> };
+    spec: { terminationGracePeriodSeconds: number; containers: Container[] };
+  };
 }
 
 function deploymentSpec(objects: KubernetesObject[]): DeploymentSpec {
