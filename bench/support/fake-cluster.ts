@@ -16,12 +16,16 @@ export interface FakeCluster {
   kubeconfig: string;
   /** Replaces one sandbox's pod by a new one (new UID) and tells every watcher. */
   replacePod(index: number): void;
+  /** Tells every watcher that one sandbox's pod has become unready, or ready again. */
+  touchPod(index: number): void;
   close(): Promise<void>;
 }
 
 /** Starts the fake API on a free loopback port. Sandboxes are running, their pods Ready. */
 export async function startFakeCluster(sandboxes: FakeSandbox[]): Promise<FakeCluster> {
   let version = 1;
+  const lines = new Map<number, [string, string, string]>();
+  const flipped = new Set<number>();
   const podGenerations = new Map<number, number>();
   const watchers = new Map<'sandboxes' | 'pods', Set<ServerResponse>>([
     ['sandboxes', new Set()],
@@ -70,10 +74,15 @@ export async function startFakeCluster(sandboxes: FakeSandbox[]): Promise<FakeCl
     }),
     replacePod: (index) => {
       podGenerations.set(index, (podGenerations.get(index) ?? 0) + 1);
+      tellPod(index);
+    },
+    touchPod: (index) => {
+      const lines = podLines(index);
+      const state = flipped.has(index) ? 1 : 0;
+      if (state === 1) flipped.delete(index);
+      else flipped.add(index);
       version++;
-      const object = make.pods(index);
-      object.metadata.resourceVersion = String(version);
-      const line = `${JSON.stringify({ type: 'MODIFIED', object })}\n`;
+      const line = `${lines[state]}${version}${lines[2]}`;
       for (const watcher of watchers.get('pods') ?? []) watcher.write(line);
     },
     close: () =>
@@ -82,6 +91,29 @@ export async function startFakeCluster(sandboxes: FakeSandbox[]): Promise<FakeCl
         server.closeAllConnections();
       }),
   };
+
+  /** Text of a pod's events up to its version, unready and ready, and what follows: made once, for the fake must cost less than the router. */
+  function podLines(index: number): [string, string, string] {
+    const known = lines.get(index);
+    if (known !== undefined) return known;
+    const text = (ready: boolean) => {
+      const object = make.pods(index);
+      object.status.conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
+      const { resourceVersion: _version, ...metadata } = object.metadata;
+      return `{"type":"MODIFIED","object":${JSON.stringify({ ...object, metadata: undefined }).slice(0, -1)},"metadata":${JSON.stringify(metadata).slice(0, -1)},"resourceVersion":"`;
+    };
+    const made: [string, string, string] = [text(false), text(true), '"}}}\n'];
+    lines.set(index, made);
+    return made;
+  }
+
+  function tellPod(index: number): void {
+    version++;
+    const object = make.pods(index);
+    object.metadata.resourceVersion = String(version);
+    const line = `${JSON.stringify({ type: 'MODIFIED', object })}\n`;
+    for (const watcher of watchers.get('pods') ?? []) watcher.write(line);
+  }
 }
 
 function discovery(pathname: string, response: ServerResponse): void {
@@ -131,7 +163,8 @@ function discovery(pathname: string, response: ServerResponse): void {
   );
 }
 
-function sandboxObject({ namespace, name, port }: FakeSandbox, index: number) {
+/** The Sandbox object of one. */
+export function sandboxObject({ namespace, name, port }: FakeSandbox, index: number) {
   return {
     apiVersion: 'agents.x-k8s.io/v1beta1',
     kind: 'Sandbox',
@@ -153,7 +186,8 @@ function sandboxObject({ namespace, name, port }: FakeSandbox, index: number) {
   };
 }
 
-function podObject({ namespace, name, address, port }: FakeSandbox, index: number, generation: number) {
+/** Its Pod object. */
+export function podObject({ namespace, name, address, port }: FakeSandbox, index: number, generation: number) {
   return {
     apiVersion: 'v1',
     kind: 'Pod',

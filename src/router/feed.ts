@@ -7,6 +7,8 @@ export interface TableFeed {
   isSynced(): boolean;
   /** Milliseconds since the API server was last heard of by the most silent reflector. */
   ageMs(): number;
+  /** Objects and changes taken in so far. */
+  eventCount(): number;
   close(): void;
 }
 
@@ -18,6 +20,7 @@ export function startTableFeed(
   failed: (error: unknown) => void,
 ): TableFeed {
   const scopes = namespaces.length === 0 ? [undefined] : namespaces;
+  let events = 0;
   const reflectors: Reflector[] = scopes.flatMap((namespace) => {
     const scope = { client, failed, ...(namespace === undefined ? {} : { namespace }) };
     return [
@@ -26,8 +29,14 @@ export function startTableFeed(
         type: SANDBOXES,
         listing: () => table.beginReplace('sandboxes', namespace),
         listed: () => table.endReplace('sandboxes', namespace),
-        upserted: (object) => table.upsertSandbox(projectSandbox(object)),
-        deleted: ({ metadata }) => table.deleteSandbox(metadata.namespace ?? '', metadata.name, metadata.uid ?? ''),
+        upserted: (object) => {
+          events++;
+          table.upsertSandbox(projectSandbox(object));
+        },
+        deleted: ({ metadata }) => {
+          events++;
+          table.deleteSandbox(metadata.namespace ?? '', metadata.name, metadata.uid ?? '');
+        },
       }),
       createReflector({
         ...scope,
@@ -36,10 +45,14 @@ export function startTableFeed(
         listing: () => table.beginReplace('pods', namespace),
         listed: () => table.endReplace('pods', namespace),
         upserted: (object) => {
+          events++;
           const record = projectPod(object);
           if (record !== undefined) table.upsertPod(record);
         },
-        deleted: ({ metadata }) => table.deletePod(metadata.uid ?? ''),
+        deleted: ({ metadata }) => {
+          events++;
+          table.deletePod(metadata.uid ?? '');
+        },
       }),
     ];
   });
@@ -47,6 +60,7 @@ export function startTableFeed(
     synced: Promise.all(reflectors.map(({ synced }) => synced)).then(() => {}),
     isSynced: () => reflectors.every((reflector) => reflector.isSynced()),
     ageMs: () => performance.now() - Math.min(...reflectors.map((reflector) => reflector.lastContactMs())),
+    eventCount: () => events,
     close: () => {
       for (const reflector of reflectors) reflector.close();
     },

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import Fastify from 'fastify';
 import { type ResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import { createRouterMetrics } from '../telemetry/index.ts';
+import { compactHeap } from './compact-heap.ts';
 import { registerControlApi } from './control-api.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
@@ -63,6 +64,8 @@ export interface Router {
 
 /** Upstream timeouts (design section 6 and issue of the data path): connect, head of the answer, silence in a stream. */
 const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300_000 };
+/** From so many sandboxes on, the first list leaves garbage worth giving back. */
+const LARGE_TABLE = 5000;
 /** How often activity is looked at. */
 const IDLE_TICK_MS = 1000;
 const MAX_HEADER_BYTES = 32_768;
@@ -82,6 +85,10 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   const table = createRoutingTable();
   const feed = startTableFeed(options.client, table, options.namespaces, (error) =>
     options.report('following the cluster', error),
+  );
+  feed.synced.then(
+    () => (table.size() >= LARGE_TABLE ? compactHeap() : undefined),
+    () => {},
   );
   const pools = createUpstreamPools(TIMEOUTS);
   const tunnels = createTunnels();
@@ -117,6 +124,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     held: waker.heldCount,
     tunnels: tunnels.count,
     sandboxes: table.size,
+    tableEvents: feed.eventCount,
     tableAgeSeconds: () => feed.ageMs() / 1000,
   });
   const identity = `${hostname()}-${randomUUID().slice(0, 8)}`;

@@ -15,6 +15,7 @@ export interface RouterGauges {
   held(): number;
   tunnels(): number;
   sandboxes(): number;
+  tableEvents(): number;
   tableAgeSeconds(): number;
 }
 
@@ -80,6 +81,16 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
   gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
+
+  new Counter({
+    name: 'sandbox_router_table_events_total',
+    help: 'Objects and changes of objects taken into the routing table.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(gauges.tableEvents());
+    },
+  });
 
   return {
     registry,

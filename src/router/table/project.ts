@@ -65,6 +65,7 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     runtimeClass: intern(spec.runtimeClassName ?? ''),
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+    ownsAddress: false,
   };
 }
 

@@ -41,6 +41,8 @@ export interface PodRecord {
   runtimeClass: string;
   egressClass: string;
   createdAtMs: number;
+  /** Whether no younger pod claims its address: kept by the table, false until it is in one. */
+  ownsAddress: boolean;
 }
 
 /** One sandbox as requests see it. */

@@ -27,7 +27,8 @@ export function createRoutingTable(): RoutingTable {
   const byNamespace = new Map<string, Map<string, Route>>();
   const bySandboxUid = new Map<string, Route>();
   const pods = new Map<string, PodRecord>();
-  const podsBySandbox = new Map<string, Set<PodRecord>>();
+  /** Mostly one each: a list takes a fifth of a set's memory. */
+  const podsBySandbox = new Map<string, PodRecord[]>();
   /** Who owns an address: of two pods that claim one, the younger. */
   const byAddress = new Map<string, PodRecord>();
   /** Addresses that more than one pod claimed, with all claimants: rare, so that nobody else pays for it. */
@@ -74,7 +75,9 @@ export function createRoutingTable(): RoutingTable {
     }
     if (holder === undefined || holder.uid === pod.uid || holder.terminating || holder.createdAtMs <= pod.createdAtMs) {
       byAddress.set(pod.address, pod);
+      pod.ownsAddress = true;
       if (holder !== undefined && holder.uid !== pod.uid) {
+        holder.ownsAddress = false;
         retire(holder.uid);
         refresh(holder.sandboxUid);
       }
@@ -84,6 +87,7 @@ export function createRoutingTable(): RoutingTable {
   function releaseAddress(pod: PodRecord): void {
     const claimants = contested.get(pod.address);
     if (byAddress.get(pod.address)?.uid === pod.uid) byAddress.delete(pod.address);
+    pod.ownsAddress = false;
     if (claimants === undefined) return;
     contested.delete(pod.address);
     for (const { uid } of claimants) {
@@ -95,13 +99,23 @@ export function createRoutingTable(): RoutingTable {
     }
   }
 
+  function joinSandbox(pod: PodRecord): void {
+    const siblings = podsBySandbox.get(pod.sandboxUid);
+    if (siblings === undefined) podsBySandbox.set(pod.sandboxUid, [pod]);
+    else siblings.push(pod);
+  }
+
+  function leaveSandbox(pod: PodRecord): void {
+    const others = podsBySandbox.get(pod.sandboxUid)?.filter((sibling) => sibling !== pod) ?? [];
+    if (others.length === 0) podsBySandbox.delete(pod.sandboxUid);
+    else podsBySandbox.set(pod.sandboxUid, others);
+  }
+
   function removePod(uid: string): void {
     const pod = pods.get(uid);
     if (pod === undefined) return;
     pods.delete(uid);
-    const siblings = podsBySandbox.get(pod.sandboxUid);
-    siblings?.delete(pod);
-    if (siblings?.size === 0) podsBySandbox.delete(pod.sandboxUid);
+    leaveSandbox(pod);
     retire(uid);
     releaseAddress(pod);
     refresh(pod.sandboxUid);
@@ -126,7 +140,7 @@ export function createRoutingTable(): RoutingTable {
       !pod.terminating &&
       !pod.hostNetwork &&
       !sandbox.pooled &&
-      byAddress.get(pod.address) === pod,
+      pod.ownsAddress,
     routes: function* () {
       for (const names of byNamespace.values()) yield* names.values();
     },
@@ -161,20 +175,15 @@ export function createRoutingTable(): RoutingTable {
     upsertPod: (pod) => {
       seen('pods', pod.uid);
       const before = pods.get(pod.uid);
-      let siblings = podsBySandbox.get(pod.sandboxUid);
-      if (siblings === undefined) {
-        siblings = new Set();
-        podsBySandbox.set(pod.sandboxUid, siblings);
-      }
       if (before !== undefined) {
-        podsBySandbox.get(before.sandboxUid)?.delete(before);
+        leaveSandbox(before);
         if (before.address !== pod.address && before.address !== '') {
           retire(before.uid);
           releaseAddress(before);
         }
       }
-      siblings.add(pod);
-      podsBySandbox.set(pod.sandboxUid, siblings);
+      pod.sandboxUid = bySandboxUid.get(pod.sandboxUid)?.sandbox.uid ?? pod.sandboxUid;
+      joinSandbox(pod);
       pods.set(pod.uid, pod);
       claimAddress(pod);
       refresh(pod.sandboxUid);
