@@ -119,7 +119,7 @@ async function measureStart(
     await load();
     const quiet = await load();
     cluster.send({ eventsPerSecond: EVENTS_PER_SECOND });
-    await delay(1000);
+    await load();
     const eventsBefore = await eventCount(adminPort);
     const cpuBefore = cpuTimeUs(router.pid);
     const busyFromMs = performance.now();

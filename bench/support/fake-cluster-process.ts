@@ -27,7 +27,7 @@ let owed = 0;
 let lastMs = performance.now();
 setInterval(() => {
   const nowMs = performance.now();
-  owed = Math.min(owed + (perTick * (nowMs - lastMs)) / TICK_MS, perTick * 50);
+  owed = Math.min(owed + (perTick * (nowMs - lastMs)) / TICK_MS, perTick * 4);
   lastMs = nowMs;
   for (; owed >= 1; owed--, sent++) {
     // The first sandboxes carry the load of requests: their pods stay.

@@ -99,10 +99,16 @@ export function createRoutingTable(): RoutingTable {
     }
   }
 
+  /** Takes the place of an earlier record of the same pod. Keys stay: a map that loses and gains them all the time is rebuilt at every so many. */
   function joinSandbox(pod: PodRecord): void {
     const siblings = podsBySandbox.get(pod.sandboxUid);
-    if (siblings === undefined) podsBySandbox.set(pod.sandboxUid, [pod]);
-    else siblings.push(pod);
+    if (siblings === undefined) {
+      podsBySandbox.set(pod.sandboxUid, [pod]);
+      return;
+    }
+    const index = siblings.findIndex(({ uid }) => uid === pod.uid);
+    if (index < 0) siblings.push(pod);
+    else siblings[index] = pod;
   }
 
   function leaveSandbox(pod: PodRecord): void {
@@ -175,8 +181,17 @@ export function createRoutingTable(): RoutingTable {
     upsertPod: (pod) => {
       seen('pods', pod.uid);
       const before = pods.get(pod.uid);
+      if (before !== undefined && isSamePlace(before, pod)) {
+        before.ready = pod.ready;
+        before.terminating = pod.terminating;
+        before.runtimeClass = pod.runtimeClass;
+        before.egressClass = pod.egressClass;
+        if (!before.ownsAddress) claimAddress(before);
+        refresh(before.sandboxUid);
+        return;
+      }
       if (before !== undefined) {
-        leaveSandbox(before);
+        if (before.sandboxUid !== pod.sandboxUid) leaveSandbox(before);
         if (before.address !== pod.address && before.address !== '') {
           retire(before.uid);
           releaseAddress(before);
@@ -221,6 +236,19 @@ export function createRoutingTable(): RoutingTable {
       return () => listeners.delete(listener);
     },
   };
+}
+
+/**
+ * Whether only the state of a pod changed. Then its record stays and is changed itself: a busy cluster sends thousands of such changes a second, and
+ * records that come and go at that rate are what the garbage collector stops for.
+ */
+function isSamePlace(before: PodRecord, after: PodRecord): boolean {
+  return (
+    before.address === after.address &&
+    before.sandboxUid === after.sandboxUid &&
+    before.createdAtMs === after.createdAtMs &&
+    before.hostNetwork === after.hostNetwork
+  );
 }
 
 function rank(pod: PodRecord): number {
