@@ -4,6 +4,7 @@ import { ConfigError, isLoopback, parseListenAddress, type Settings } from '../c
 import {
   createHttpResourceClient,
   type HttpResourceClient,
+  IDLE_LEASE_NAME,
   loadKubeConfig,
   servedVersions,
 } from '../kubernetes/index.ts';
@@ -79,7 +80,7 @@ function idleOptions(settings: Settings, client: HttpResourceClient, alone: bool
   return {
     defaultTimeoutMs,
     reportIntervalMs: settings.activityIntervalMs,
-    lease: { namespace: settings.leaseNamespace, name: 'sandbox-router-idle' },
+    lease: { namespace: settings.leaseNamespace, name: IDLE_LEASE_NAME },
     podSnapshots: async () =>
       settings.podSnapshots === 'auto' &&
       (await servedVersions(client, 'podsnapshot.gke.io', 'podsnapshotmanualtriggers')).includes('v1'),

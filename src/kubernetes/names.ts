@@ -28,6 +28,8 @@ export const PORT_ANNOTATION = 'sandbox-router/port';
 export const WAKE_ANNOTATION = 'sandbox-router/wake';
 /** Annotation on a Sandbox: pause after this time without activity (`10m`; `never`). */
 export const IDLE_TIMEOUT_ANNOTATION = 'sandbox-router/idle-timeout';
+/** Name of the Lease by which routers choose the one that pauses idle sandboxes. */
+export const IDLE_LEASE_NAME = 'sandbox-router-idle';
 /** Annotation on a Sandbox: when it was last used (RFC 3339), as the routers report it: at most once in their activity interval. */
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Label on a Pod: its egress class. */

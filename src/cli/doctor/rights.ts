@@ -1,3 +1,4 @@
+import { IDLE_LEASE_NAME } from '../../kubernetes/index.ts';
 import type { ObjectReference } from './finding.ts';
 
 /** One right that the router needs, as the manifests in deploy/ grant it. */
@@ -30,8 +31,8 @@ export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean
     ...each('agents.x-k8s.io', 'sandboxes', ['patch'], 'wake and pause sandboxes', true, WAKE_ROLE),
     ...each('networking.k8s.io', 'networkpolicies', ['list', 'watch'], 'verify egress classes', false, READ_ROLE),
     ...inRouterNamespace('create', undefined, leases),
-    ...inRouterNamespace('get', 'sandbox-router', leases),
-    ...inRouterNamespace('update', 'sandbox-router', leases),
+    ...inRouterNamespace('get', IDLE_LEASE_NAME, leases),
+    ...inRouterNamespace('update', IDLE_LEASE_NAME, leases),
     ...(snapshotsServed
       ? each(
           'podsnapshot.gke.io',

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
+  NAME_HASH_LABEL,
+  nameHash,
   POD_SNAPSHOT_MANUAL_TRIGGERS,
   type PodSnapshotManualTrigger,
   type ResourceClient,
@@ -13,13 +15,20 @@ export class SnapshotError extends Error {
   readonly code = 'snapshot_failed';
 }
 
+/** A Pod to be snapshot. */
+interface Target {
+  namespace: string;
+  name: string;
+}
+
 /**
  * Takes a snapshot of a Pod by a PodSnapshotManualTrigger and waits until it is complete (contract section 4.5). Resolves with the snapshot's name.
+ * Triggers of earlier snapshots are removed only then: whether a snapshot goes with its trigger is the platform's secret.
  * @throws SnapshotError with the platform's reason, or after three minutes
  */
 export async function takePodSnapshot(
   client: ResourceClient,
-  pod: { namespace: string; name: string },
+  pod: Target,
   now: Date,
   timeoutMs = SNAPSHOT_TIMEOUT_MS,
 ): Promise<string> {
@@ -31,13 +40,28 @@ export async function takePodSnapshot(
   const created = await client.create<PodSnapshotManualTrigger>(POD_SNAPSHOT_MANUAL_TRIGGERS, {
     apiVersion: 'podsnapshot.gke.io/v1',
     kind: 'PodSnapshotManualTrigger',
-    metadata: { namespace: pod.namespace, name },
+    metadata: { namespace: pod.namespace, name, labels: labelsOf(pod) },
     spec: { targetPod: pod.name },
   });
+  try {
+    const snapshot = await completed(client, created, timeoutMs);
+    await removeTriggers(client, pod, (trigger) => trigger !== name);
+    return snapshot;
+  } catch (error) {
+    await removeTriggers(client, pod, (trigger) => trigger === name);
+    throw error;
+  }
+}
+
+async function completed(
+  client: ResourceClient,
+  { metadata: { namespace = '', name, resourceVersion = '' } }: PodSnapshotManualTrigger,
+  timeoutMs: number,
+): Promise<string> {
   const events = client.watch<PodSnapshotManualTrigger>(POD_SNAPSHOT_MANUAL_TRIGGERS, {
-    namespace: pod.namespace,
+    namespace,
     fieldSelector: `metadata.name=${name}`,
-    resourceVersion: created.metadata.resourceVersion ?? '',
+    resourceVersion,
     signal: AbortSignal.timeout(timeoutMs),
   });
   for await (const { type, object } of events) {
@@ -50,4 +74,23 @@ export async function takePodSnapshot(
       throw new SnapshotError(`${triggered.reason}: ${triggered.message ?? 'no message'}`);
   }
   throw new SnapshotError(`trigger ${name} was not complete within ${timeoutMs / 1000} s`);
+}
+
+/** Our own triggers of a Pod; others' are theirs. What can't be removed is removed after the next snapshot. */
+async function removeTriggers(client: ResourceClient, pod: Target, which: (name: string) => boolean): Promise<void> {
+  const labelSelector = Object.entries(labelsOf(pod))
+    .map(([label, value]) => `${label}=${value}`)
+    .join(',');
+  const found = await client
+    .list(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, labelSelector })
+    .catch(() => ({ items: [] }));
+  for (const { metadata } of found.items)
+    if (which(metadata.name))
+      await client
+        .delete(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, name: metadata.name })
+        .catch(() => {});
+}
+
+function labelsOf(pod: Target): Record<string, string> {
+  return { [NAME_HASH_LABEL]: nameHash(pod.name), 'app.kubernetes.io/managed-by': 'sandbox-router' };
 }
