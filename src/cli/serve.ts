@@ -53,6 +53,7 @@ export async function startConfiguredRouter(
   return await startRouter({
     client,
     namespaces: settings.namespaces,
+    sandboxSelector: settings.sandboxSelector,
     listen,
     adminListen: parseListenAddress(settings.adminListen),
     identity: identityOf(settings, upTokenFile),

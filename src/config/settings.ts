@@ -157,6 +157,14 @@ export const settings = {
     commands: routers,
     parse: boolean,
   }),
+  sandboxSelector: define<string | undefined>({
+    key: 'sandboxSelector',
+    description: 'label selector of the Sandboxes to serve (default: all)',
+    placeholder: 'selector',
+    default: undefined,
+    commands: ['serve'],
+    parse: text,
+  }),
   idleTimeoutMs: define({
     key: 'idleTimeout',
     description: 'pause sandboxes without an annotation of their own after this time without use, or never',

@@ -8,4 +8,5 @@ export { type LeaderElection, type LeaderOptions, startLeaderElection } from './
 export * from './names.ts';
 export { createReflector, type Reflector, type ReflectorOptions } from './reflector.ts';
 export * from './resources.ts';
+export { discoverSandboxForm, SANDBOX_FORMS, type SandboxForm, V1BETA1_FORM } from './sandbox-forms.ts';
 export type * from './types.ts';

@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isApiError, type ResourceClient, SANDBOXES } from '../kubernetes/index.ts';
+import { isApiError } from '../kubernetes/index.ts';
 import { bearerToken, type Identity, mayReach, type Principal } from './identity/index.ts';
 import { type Problem, ProblemError, renderProblem } from './problem.ts';
+import type { SandboxWriter } from './sandbox-writer.ts';
 import type { Route, RoutingTable } from './table/index.ts';
 
 /** What the control API needs. */
 export interface ControlApiOptions {
-  client: ResourceClient;
+  writer: SandboxWriter;
   table: RoutingTable;
   identity: Identity | undefined;
   anonymous: Principal;
@@ -67,12 +68,8 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     const route = await find(request);
     const { sandbox } = route;
     try {
-      await options.client.patch(
-        SANDBOXES,
-        { namespace: sandbox.namespace, name: sandbox.name },
-        { spec: { operatingMode } },
-        { type: 'merge' },
-      );
+      const { namespace, name } = sandbox;
+      await options.writer.setRunning({ namespace, name }, operatingMode === 'Running');
     } catch (error) {
       if (isApiError(error, 'Forbidden'))
         throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });

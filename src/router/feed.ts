@@ -1,68 +1,154 @@
-import { createReflector, PODS, type Reflector, type ResourceClient, SANDBOXES } from '../kubernetes/index.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  createReflector,
+  discoverSandboxForm,
+  type HttpResourceClient,
+  isApiError,
+  PODS,
+  type Reflector,
+  type SandboxForm,
+  V1BETA1_FORM,
+} from '../kubernetes/index.ts';
 import { projectPod, projectSandbox, type RoutingTable } from './table/index.ts';
 
 /** The reflectors that keep a table in step with an API server. */
 export interface TableFeed {
+  /** Resolves when the table is complete for the first time; rejects if the feed is closed before. */
   synced: Promise<void>;
   isSynced(): boolean;
   /** Milliseconds since the API server was last heard of by the most silent reflector. */
   ageMs(): number;
   /** Objects and changes taken in so far. */
   eventCount(): number;
+  /** The form in which Sandboxes are served; the newest until that is known. */
+  form(): SandboxForm;
   close(): void;
 }
 
+/** What is followed, and where. */
+export interface TableFeedOptions {
+  client: HttpResourceClient;
+  table: RoutingTable;
+  /** All if empty. */
+  namespaces: readonly string[];
+  /** Label selector of Sandboxes; all if undefined. Pods of others are known, but lead nowhere. */
+  sandboxSelector: string | undefined;
+  failed(error: unknown): void;
+}
+
+/** How long to wait before asking again what is served. */
+const DISCOVERY_RETRY_MS = 2000;
+
+/** Nothing that the router could route to. */
+export class AgentSandboxMissingError extends Error {
+  readonly code = 'agent_sandbox_missing';
+
+  constructor() {
+    super(
+      'The API server serves no Sandboxes (agents.x-k8s.io v1beta1 or v1alpha1, sandbox.gke.io v1). Install Agent Sandbox; the router goes on looking.',
+    );
+  }
+}
+
 /** Follows Sandboxes and the Pods of Sandboxes, in some namespaces or all. While the server is away the table keeps what it knows. */
-export function startTableFeed(
-  client: ResourceClient,
-  table: RoutingTable,
-  namespaces: readonly string[],
-  failed: (error: unknown) => void,
-): TableFeed {
-  const scopes = namespaces.length === 0 ? [undefined] : namespaces;
+export function startTableFeed(options: TableFeedOptions): TableFeed {
+  const { client, table, failed } = options;
+  const scopes = options.namespaces.length === 0 ? [undefined] : options.namespaces;
+  const closing = new AbortController();
+  const first = Promise.withResolvers<void>();
+  first.promise.catch(() => {});
   let events = 0;
-  const reflectors: Reflector[] = scopes.flatMap((namespace) => {
-    const scope = { client, failed, ...(namespace === undefined ? {} : { namespace }) };
-    return [
+  let form: SandboxForm | undefined;
+  let lastFailure = '';
+  let sandboxReflectors: Reflector[] = [];
+  const podReflectors = scopes.map((namespace) =>
+    createReflector({
+      client,
+      failed,
+      ...(namespace === undefined ? {} : { namespace }),
+      type: PODS,
+      labelSelector: 'agents.x-k8s.io/sandbox-name-hash',
+      listing: () => table.beginReplace('pods', namespace),
+      listed: () => table.endReplace('pods', namespace),
+      upserted: (object) => {
+        events++;
+        const record = projectPod(object);
+        if (record !== undefined) table.upsertPod(record);
+      },
+      deleted: ({ metadata }) => {
+        events++;
+        table.deletePod(metadata.uid ?? '');
+      },
+    }),
+  );
+  const reflectors = () => [...podReflectors, ...sandboxReflectors];
+
+  function followSandboxes(found: SandboxForm): Reflector[] {
+    return scopes.map((namespace) =>
       createReflector({
-        ...scope,
-        type: SANDBOXES,
+        client,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(options.sandboxSelector === undefined ? {} : { labelSelector: options.sandboxSelector }),
+        type: found.type,
         listing: () => table.beginReplace('sandboxes', namespace),
         listed: () => table.endReplace('sandboxes', namespace),
         upserted: (object) => {
           events++;
-          table.upsertSandbox(projectSandbox(object));
+          table.upsertSandbox(projectSandbox(object, found));
         },
         deleted: ({ metadata }) => {
           events++;
           table.deleteSandbox(metadata.namespace ?? '', metadata.name, metadata.uid ?? '');
         },
-      }),
-      createReflector({
-        ...scope,
-        type: PODS,
-        labelSelector: 'agents.x-k8s.io/sandbox-name-hash',
-        listing: () => table.beginReplace('pods', namespace),
-        listed: () => table.endReplace('pods', namespace),
-        upserted: (object) => {
-          events++;
-          const record = projectPod(object);
-          if (record !== undefined) table.upsertPod(record);
-        },
-        deleted: ({ metadata }) => {
-          events++;
-          table.deletePod(metadata.uid ?? '');
+        failed: (error) => {
+          failed(error);
+          // The version is served no more: look for another. The table keeps what it knows meanwhile.
+          if (isApiError(error, 'NotFound') && form === found) discover();
         },
       }),
-    ];
-  });
+    );
+  }
+
+  async function discover(): Promise<void> {
+    form = undefined;
+    for (const reflector of sandboxReflectors) reflector.close();
+    while (!closing.signal.aborted) {
+      try {
+        const found = await discoverSandboxForm(client);
+        if (found !== undefined) {
+          form = found;
+          sandboxReflectors = followSandboxes(found);
+          Promise.all(reflectors().map(({ synced }) => synced)).then(
+            () => first.resolve(),
+            () => {},
+          );
+          return;
+        }
+        report(new AgentSandboxMissingError());
+      } catch (error) {
+        report(error);
+      }
+      await delay(DISCOVERY_RETRY_MS, undefined, { signal: closing.signal }).catch(() => {});
+    }
+  }
+
+  /** The same failure again and again is one failure. */
+  function report(error: unknown): void {
+    if ((error as Error).message !== lastFailure) failed(error);
+    lastFailure = (error as Error).message;
+  }
+
+  discover();
   return {
-    synced: Promise.all(reflectors.map(({ synced }) => synced)).then(() => {}),
-    isSynced: () => reflectors.every((reflector) => reflector.isSynced()),
-    ageMs: () => performance.now() - Math.min(...reflectors.map((reflector) => reflector.lastContactMs())),
+    synced: first.promise,
+    isSynced: () => sandboxReflectors.length > 0 && reflectors().every((reflector) => reflector.isSynced()),
+    ageMs: () => performance.now() - Math.min(...reflectors().map((reflector) => reflector.lastContactMs())),
     eventCount: () => events,
+    form: () => form ?? V1BETA1_FORM,
     close: () => {
-      for (const reflector of reflectors) reflector.close();
+      closing.abort();
+      first.reject(new Error('the feed was closed'));
+      for (const reflector of reflectors()) reflector.close();
     },
   };
 }

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import Fastify from 'fastify';
-import { type ResourceClient, startLeaderElection } from '../kubernetes/index.ts';
+import { type HttpResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import { createRouterMetrics } from '../telemetry/index.ts';
 import { compactHeap } from './compact-heap.ts';
 import { registerControlApi } from './control-api.ts';
@@ -13,14 +13,17 @@ import { createTrustedProxies, createTunnels, createUpstreamPools } from './forw
 import type { Identity, Principal } from './identity/index.ts';
 import { problemBytes } from './problem.ts';
 import { createProxy, type RequestOutcome } from './proxy.ts';
+import { createSandboxWriter } from './sandbox-writer.ts';
 import { createRoutingTable } from './table/index.ts';
 import { createActivityTracker, createIdlePauser, createWaker, type WakeLimits } from './wake/index.ts';
 
 /** Everything that a router is made with. */
 export interface RouterOptions {
-  client: ResourceClient;
+  client: HttpResourceClient;
   /** Namespaces to serve; all if empty. */
   namespaces: readonly string[];
+  /** Label selector of the Sandboxes to serve; all if undefined. */
+  sandboxSelector: string | undefined;
   listen: { host: string; port: number };
   adminListen: { host: string; port: number };
   /** Undefined lets anybody in, as `anonymous`. */
@@ -83,9 +86,14 @@ const ANONYMOUS: Principal = {
 /** Starts the proxy and its admin server. */
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const table = createRoutingTable();
-  const feed = startTableFeed(options.client, table, options.namespaces, (error) =>
-    options.report('following the cluster', error),
-  );
+  const feed = startTableFeed({
+    client: options.client,
+    table,
+    namespaces: options.namespaces,
+    sandboxSelector: options.sandboxSelector,
+    failed: (error) => options.report('following the cluster', error),
+  });
+  const writer = createSandboxWriter(options.client, feed.form);
   feed.synced.then(
     () => (table.size() >= LARGE_TABLE ? compactHeap() : undefined),
     () => {},
@@ -97,7 +105,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     tunnels.closePod(uid);
   });
   const waker = createWaker({
-    client: options.client,
+    writer,
     table,
     limits: options.wakeLimits,
     finished: (result, durationMs) => metrics.wake(result, durationMs),
@@ -140,6 +148,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   const pauser = createIdlePauser({
     ...options.idle,
     client: options.client,
+    writer,
     table,
     activity,
     isLeader: () => feed.isSynced() && (election === undefined || election.isLeader()),
@@ -186,7 +195,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
   });
   fastify.get('/healthz', () => ({ status: 'ok' }));
-  registerControlApi(fastify, { client: options.client, table, identity: options.identity, anonymous: ANONYMOUS });
+  registerControlApi(fastify, { writer, table, identity: options.identity, anonymous: ANONYMOUS });
 
   const admin = Fastify();
   admin.get('/healthz', () => ({ status: 'ok' }));

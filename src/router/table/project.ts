@@ -7,7 +7,10 @@ import {
   POD_NAME_ANNOTATION,
   PORT_ANNOTATION,
   type Pod,
+  type PodTemplate,
   type Sandbox,
+  type SandboxForm,
+  V1BETA1_FORM,
   WAKE_ANNOTATION,
   WARM_POOL_LABEL,
 } from '../../kubernetes/index.ts';
@@ -16,9 +19,9 @@ import type { PodRecord, SandboxRecord } from './records.ts';
 /** Port where nothing says otherwise (design section 4). */
 const DEFAULT_PORT = 8888;
 
-/** Record of a Sandbox object. */
-export function projectSandbox(object: KubernetesObject): SandboxRecord {
-  const { metadata, spec, status } = object as Sandbox;
+/** Record of a Sandbox object, in the form in which it is served. */
+export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1BETA1_FORM): SandboxRecord {
+  const { metadata, status } = object as Sandbox;
   const condition = (type: string) => status?.conditions?.find((candidate) => candidate.type === type);
   const ready = condition('Ready');
   return {
@@ -27,9 +30,9 @@ export function projectSandbox(object: KubernetesObject): SandboxRecord {
     uid: metadata.uid ?? '',
     generation: metadata.generation ?? 0,
     resourceVersion: metadata.resourceVersion ?? '',
-    running: (spec.operatingMode ?? 'Running') === 'Running',
+    running: form.running(object),
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
-    port: portOf(object as Sandbox),
+    port: portOf(metadata.annotations?.[PORT_ANNOTATION], form.podTemplate(object)),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
     reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
@@ -48,7 +51,9 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
   const { metadata, spec, status } = object as Pod;
   const owner = metadata.ownerReferences?.find(
     ({ controller, kind, apiVersion }) =>
-      controller === true && kind === 'Sandbox' && apiVersion.startsWith('agents.x-k8s.io/'),
+      controller === true &&
+      kind === 'Sandbox' &&
+      (apiVersion.startsWith('agents.x-k8s.io/') || apiVersion.startsWith('sandbox.gke.io/')),
   );
   if (owner === undefined) return undefined;
   return {
@@ -81,10 +86,10 @@ function idleTimeoutOf(annotation: string | undefined): number | undefined {
 }
 
 /** Annotation, else the port named http, else the only declared one, else 8888 (design section 4). */
-function portOf(sandbox: Sandbox): number {
-  const annotated = Number(sandbox.metadata.annotations?.[PORT_ANNOTATION]);
+function portOf(annotation: string | undefined, template: PodTemplate | undefined): number {
+  const annotated = Number(annotation);
   if (Number.isInteger(annotated) && annotated >= 1 && annotated <= 65_535) return annotated;
-  const ports = sandbox.spec.podTemplate.spec.containers.flatMap((container) => container.ports ?? []);
+  const ports = template?.spec?.containers?.flatMap((container) => container.ports ?? []) ?? [];
   const named = ports.find(({ name }) => name === 'http');
   return named?.containerPort ?? (ports.length === 1 ? ports[0]?.containerPort : undefined) ?? DEFAULT_PORT;
 }

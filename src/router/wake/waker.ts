@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
-import { ApiError, type ResourceClient, SANDBOXES, type Sandbox } from '../../kubernetes/index.ts';
+import { ApiError } from '../../kubernetes/index.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
+import type { SandboxWriter } from '../sandbox-writer.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 import { createWakeTimes } from './wake-times.ts';
 
@@ -13,7 +14,7 @@ export interface WakeLimits {
 
 /** What waking needs. */
 export interface WakerOptions {
-  client: ResourceClient;
+  writer: SandboxWriter;
   table: RoutingTable;
   limits: WakeLimits;
   /** Told how each wake ended. */
@@ -60,7 +61,7 @@ const TIMEOUT_MARGIN_MS = 250;
 const CONNECT_TIMEOUT_MS = 2000;
 
 /** A waker over the table: it patches what should run and then only watches the table. */
-export function createWaker({ client, table, limits, finished }: WakerOptions): Waker {
+export function createWaker({ writer, table, limits, finished }: WakerOptions): Waker {
   const flights = new Map<string, Flight>();
   const breakers = new Map<string, { failures: number; openUntilMs: number; problem: FlightResult }>();
   const watchers = new Map<string, Set<() => void>>();
@@ -117,15 +118,7 @@ export function createWaker({ client, table, limits, finished }: WakerOptions): 
     const { namespace, name } = route.sandbox;
     let generation = route.sandbox.generation;
     const podBefore = route.pod?.uid;
-    if (!route.sandbox.running) {
-      const patched = await client.patch<Sandbox>(
-        SANDBOXES,
-        { namespace, name },
-        { spec: { operatingMode: 'Running' } },
-        { type: 'merge' },
-      );
-      generation = patched.metadata.generation ?? generation;
-    }
+    if (!route.sandbox.running) generation = await writer.setRunning({ namespace, name }, true);
     for (;;) {
       const state = await untilReady(namespace, name, generation, podBefore, signal);
       if (!('pod' in state)) return state;

@@ -1,4 +1,5 @@
-import { isApiError, type ResourceClient, SANDBOXES } from '../../../kubernetes/index.ts';
+import { isApiError, type ResourceClient } from '../../../kubernetes/index.ts';
+import type { SandboxWriter } from '../../sandbox-writer.ts';
 import type { Route, RoutingTable } from '../../table/index.ts';
 import type { ActivityTracker } from './activity.ts';
 import { takePodSnapshot } from './pod-snapshot.ts';
@@ -7,7 +8,9 @@ import { judgeIdle } from './verdict.ts';
 
 /** What pausing idle sandboxes needs. */
 export interface IdlePauserOptions {
+  /** For snapshots. */
   client: ResourceClient;
+  writer: SandboxWriter;
   table: RoutingTable;
   activity: ActivityTracker;
   /** Where a sandbox has no annotation of its own; 0 for never. */
@@ -24,17 +27,21 @@ export interface IdlePauserOptions {
 
 /** Pauses under way at once: snapshots are heavy. */
 const PAUSES_AT_ONCE = 4;
+/** Sandboxes looked at in a tick: of a hundred thousand each has its turn every five seconds, and no request waits long for that. */
+const ROUTES_A_TICK = 20_000;
 /** A sandbox whose pause failed is left alone for so long. */
 const RETRY_MS = 60_000;
 
 /** Reports activity, and pauses what is idle. `tick` is called once a second. */
 export function createIdlePauser(options: IdlePauserOptions) {
-  const { client, table, activity, reportIntervalMs } = options;
+  const { client, writer, table, activity, reportIntervalMs } = options;
   const pausing = new Set<string>();
   const retryAtMs = new Map<string, number>();
+  /** Where the present round over all sandboxes stands. */
+  let round: Iterator<Route> | undefined;
   const idleTimeoutMsOf = ({ sandbox }: Route) => sandbox.idleTimeoutMs ?? options.defaultTimeoutMs;
   const reporter = createActivityReporter({
-    client,
+    writer,
     intervalMs: reportIntervalMs,
     idleTimeoutMsOf,
     failed: (error) => options.failed('reporting activity', error),
@@ -65,13 +72,8 @@ export function createIdlePauser(options: IdlePauserOptions) {
       return;
     }
     const { resourceVersion, uid } = route.sandbox;
-    await client.patch(
-      SANDBOXES,
-      { namespace, name },
-      // Whoever reported activity meanwhile has made another version: the API refuses, and nothing is paused.
-      { metadata: { uid, resourceVersion }, spec: { operatingMode: 'Suspended' } },
-      { type: 'merge' },
-    );
+    // Whoever reported activity meanwhile has made another version: the API refuses, and nothing is paused.
+    await writer.setRunning({ namespace, name }, false, { uid, resourceVersion });
     options.paused('ok');
   }
 
@@ -97,8 +99,14 @@ export function createIdlePauser(options: IdlePauserOptions) {
       if (reportIntervalMs > 0) reporter.report(used, Date.now());
       if (!options.isLeader()) return;
       for (const [uid, atMs] of retryAtMs) if (atMs <= performance.now()) retryAtMs.delete(uid);
-      for (const route of table.routes()) {
-        if (pausing.size >= PAUSES_AT_ONCE) return;
+      for (let looked = 0; looked < ROUTES_A_TICK && pausing.size < PAUSES_AT_ONCE; looked++) {
+        round ??= table.routes()[Symbol.iterator]();
+        const { value: route, done } = round.next();
+        if (done) {
+          round = undefined;
+          return;
+        }
+        if (idleTimeoutMsOf(route) === 0) continue;
         const { uid } = route.sandbox;
         if (!pausing.has(uid) && !retryAtMs.has(uid) && verdictOn(route).pause) begin(route);
       }

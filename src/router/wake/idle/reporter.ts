@@ -1,9 +1,10 @@
-import { isApiError, LAST_ACTIVE_ANNOTATION, type ResourceClient, SANDBOXES } from '../../../kubernetes/index.ts';
+import { isApiError, LAST_ACTIVE_ANNOTATION } from '../../../kubernetes/index.ts';
+import type { SandboxWriter } from '../../sandbox-writer.ts';
 import type { Route } from '../../table/index.ts';
 
 /** What reporting activity needs. */
 export interface ReporterOptions {
-  client: ResourceClient;
+  writer: SandboxWriter;
   /** At most one write a sandbox in this time, from all routers together. */
   intervalMs: number;
   /** Idle timeout of a sandbox, 0 for never: nobody asks when those were used. */
@@ -18,18 +19,13 @@ const WRITES_AT_ONCE = 8;
  * Tells all routers, through an annotation of the Sandbox, that it is used. A sandbox that was quiet for long is reported at once (its pause may be near),
  * one that is busy once an interval; what another router reported just now is not reported again.
  */
-export function createActivityReporter({ client, intervalMs, idleTimeoutMsOf, failed }: ReporterOptions) {
+export function createActivityReporter({ writer, intervalMs, idleTimeoutMsOf, failed }: ReporterOptions) {
   const waiting = new Map<string, Route>();
   let underWay = 0;
 
-  async function write({ sandbox }: Route, nowMs: number): Promise<void> {
-    const annotations = { [LAST_ACTIVE_ANNOTATION]: new Date(nowMs).toISOString() };
-    await client.patch(
-      SANDBOXES,
-      { namespace: sandbox.namespace, name: sandbox.name },
-      { metadata: { uid: sandbox.uid, annotations } },
-      { type: 'merge' },
-    );
+  function write({ sandbox }: Route, nowMs: number): Promise<void> {
+    const { namespace, name, uid } = sandbox;
+    return writer.annotate({ namespace, name }, uid, { [LAST_ACTIVE_ANNOTATION]: new Date(nowMs).toISOString() });
   }
 
   function pump(): void {
