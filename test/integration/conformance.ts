@@ -370,7 +370,9 @@ export function conformance(title: string, start: () => Promise<World>, skip: st
       await until('another pod answers', async () => {
         const answer = await send({ path: '/box/' });
         if (answer.status !== 200) return false;
-        return (await podOf(world.client, 'box')).metadata.uid !== uid;
+        // Between two pods there may be none.
+        const pod = await podOf(world.client, 'box').catch(() => undefined);
+        return pod !== undefined && pod.metadata.uid !== uid;
       });
     });
 
