@@ -7,6 +7,7 @@ import { listCommand } from './list.ts';
 import { pauseCommand } from './pause.ts';
 import { resumeCommand } from './resume.ts';
 import { serveCommand } from './serve.ts';
+import { tokenCommand } from './token.ts';
 import { upCommand } from './up.ts';
 import { packageDescription, packageVersion } from './version.ts';
 
@@ -21,6 +22,7 @@ const program = new Command('sandbox-router')
   .addCommand(pauseCommand())
   .addCommand(resumeCommand())
   .addCommand(listCommand())
+  .addCommand(tokenCommand())
   .addCommand(doctorCommand());
 
 try {

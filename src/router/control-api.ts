@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isApiError } from '../kubernetes/index.ts';
-import { bearerToken, type Identity, mayReach, type Principal } from './identity/index.ts';
+import { scanHeaders } from './forward/index.ts';
+import { bearerToken, type Identity, mayReach, type Principal, type Scope } from './identity/index.ts';
 import { type Problem, ProblemError, renderProblem } from './problem.ts';
 import type { SandboxWriter } from './sandbox-writer.ts';
 import type { Route, RoutingTable } from './table/index.ts';
@@ -24,15 +25,19 @@ interface SandboxView {
   path: string;
 }
 
-/** Routes below `/-/v1` (scope `manage`, limited to the caller's namespaces). */
+/** Routes below `/-/v1`, limited to the caller's namespaces: scope `manage`, or `wake` to resume. */
 export function registerControlApi(fastify: FastifyInstance, options: ControlApiOptions): void {
   const { table } = options;
 
-  async function caller(request: FastifyRequest): Promise<Principal> {
+  /** Who calls; one of the scopes is enough. */
+  async function caller(request: FastifyRequest, scopes: readonly Scope[] = ['manage']): Promise<Principal> {
     if (options.identity === undefined) return options.anonymous;
-    const header = request.headers['sandbox-authorization'] ?? request.headers.authorization;
+    // The parsed headers would hide that one came twice.
+    const { authorization, sandboxAuthorization, duplicate } = scanHeaders(request.raw.rawHeaders);
+    if (duplicate !== undefined)
+      throw new ProblemError({ code: 'bad_header', detail: `${duplicate} was sent more than once.` });
     const principal = await options.identity.authenticate(
-      bearerToken(typeof header === 'string' ? header : undefined),
+      bearerToken(sandboxAuthorization ?? authorization),
       Date.now(),
     );
     if (principal === undefined)
@@ -40,13 +45,16 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
         code: 'unauthenticated',
         detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
       });
-    if (!principal.scopes.has('manage'))
-      throw new ProblemError({ code: 'forbidden', detail: 'This credential has no scope "manage".' });
+    if (!scopes.some((scope) => principal.scopes.has(scope)))
+      throw new ProblemError({
+        code: 'forbidden',
+        detail: `This credential has no scope ${scopes.map((scope) => `"${scope}"`).join(' or ')}.`,
+      });
     return principal;
   }
 
-  async function find(request: FastifyRequest): Promise<Route> {
-    const principal = await caller(request);
+  async function find(request: FastifyRequest, scopes?: readonly Scope[]): Promise<Route> {
+    const principal = await caller(request, scopes);
     const { name = '' } = request.params as { name?: string };
     const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
     const route = mayReach(principal, namespace) ? table.find(namespace, name) : undefined;
@@ -65,7 +73,8 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     reply: FastifyReply,
     operatingMode: 'Running' | 'Suspended',
   ): Promise<SandboxView> {
-    const route = await find(request);
+    // Whose requests may wake a sandbox may also ask for it; a pause takes it away from everybody else.
+    const route = await find(request, operatingMode === 'Running' ? ['wake', 'manage'] : ['manage']);
     const { sandbox } = route;
     try {
       const { namespace, name } = sandbox;

@@ -1,8 +1,12 @@
 export {
+  createApiKey,
   createApiKeyAuthenticator,
   createIdentity,
+  formatApiKeys,
   type Identity,
   parseApiKeys,
+  SCOPES,
+  type Scope,
   type StoredApiKey,
   upTokenKey,
 } from './identity/index.ts';

@@ -1,5 +1,8 @@
-/** What a credential may be used for. */
-export type Scope = 'route' | 'wake' | 'manage';
+/** What a credential may be used for: reaching sandboxes that run, starting paused ones, everything below `/-/v1`. */
+export const SCOPES = ['route', 'wake', 'manage'] as const;
+
+/** One of {@link SCOPES}. */
+export type Scope = (typeof SCOPES)[number];
 
 /** Who is calling. */
 export interface Principal {
