@@ -14,7 +14,7 @@ export interface IdlePauserOptions {
   table: RoutingTable;
   activity: ActivityTracker;
   /** Where a sandbox has no annotation of its own; 0 for never. */
-  defaultTimeoutMs: number;
+  defaultTimeoutMsOf(namespace: string): number;
   /** How often activity is reported to other routers; 0 where there are none. */
   reportIntervalMs: number;
   /** Only the leader pauses. */
@@ -39,7 +39,8 @@ export function createIdlePauser(options: IdlePauserOptions) {
   const retryAtMs = new Map<string, number>();
   /** Where the present round over all sandboxes stands. */
   let round: Iterator<Route> | undefined;
-  const idleTimeoutMsOf = ({ sandbox }: Route) => sandbox.idleTimeoutMs ?? options.defaultTimeoutMs;
+  const idleTimeoutMsOf = ({ sandbox }: Route) =>
+    sandbox.idleTimeoutMs ?? options.defaultTimeoutMsOf(sandbox.namespace);
   const reporter = createActivityReporter({
     writer,
     intervalMs: reportIntervalMs,
