@@ -1,6 +1,5 @@
 import { relative } from 'node:path';
 import { Command } from 'commander';
-import type { Settings } from '../config/index.ts';
 import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
 import type { Router } from '../router/index.ts';
 import { withProgress } from './bootstrap.mjs';
@@ -8,7 +7,7 @@ import { type ConfiguredEngine, closeEngine, startConfiguredEngine } from './eng
 import { applyManifests } from './manifests.ts';
 import { waitForSandbox } from './sandbox-verbs.ts';
 import { startConfiguredRouter } from './serve.ts';
-import { addSettingOptions, settingsFrom } from './setting-options.ts';
+import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
 import { untilSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
@@ -21,15 +20,15 @@ export function upCommand(): Command {
     .option('--example <file>', 'manifests to apply once the engine is there')
     .description('run engine and router on this machine, without a cluster')
     .action((options: Record<string, unknown>) =>
-      up(settingsFrom(options, 'up'), options.example as string | undefined),
+      up(settingsSourceFrom(options, 'up'), options.example as string | undefined),
     );
 }
 
-async function up(settings: Settings, example: string | undefined): Promise<void> {
+async function up(source: SettingsSource, example: string | undefined): Promise<void> {
   const stopAsked = untilSignal();
-  const configured = await startConfiguredEngine(settings);
+  const configured = await startConfiguredEngine(source.settings);
   try {
-    const router = await startConfiguredRouter(settings, configured.state.kubeconfig, configured.state.token);
+    const router = await startConfiguredRouter(source, configured.state.kubeconfig, configured.state.token);
     try {
       await router.synced;
       if (example !== undefined) await withProgress(`Applying ${example}`, () => applyExample(configured, example));

@@ -21,7 +21,7 @@ export interface ConfigSources {
 /** Typed settings for a command. @throws ConfigError for an unreadable file, an unknown key or a value that does not parse */
 export function loadSettings(sources: ConfigSources): Settings {
   const entries = Object.entries(settings) as [keyof Settings, Setting][];
-  const fromFile = sources.file === undefined ? {} : readConfigFile(sources.file);
+  const fromFile = sources.file === undefined ? {} : flatten(readConfigFile(sources.file), entries);
   rejectUnknown(
     Object.keys(fromFile),
     entries.map(([, setting]) => setting.key),
@@ -29,7 +29,7 @@ export function loadSettings(sources: ConfigSources): Settings {
   );
   rejectUnknown(
     Object.keys(sources.environment).filter((name) => name.startsWith('SANDBOX_ROUTER_')),
-    [...entries.map(([, setting]) => variableOf(setting)), ...otherVariables],
+    [...entries.filter(([, { fileOnly }]) => !fileOnly).map(([, setting]) => variableOf(setting)), ...otherVariables],
     'in the environment',
   );
   const values: Record<string, unknown> = {};
@@ -37,8 +37,8 @@ export function loadSettings(sources: ConfigSources): Settings {
     values[name] = typeof setting.default === 'function' ? setting.default(sources.command) : setting.default;
     for (const [raw, source] of [
       [fromFile[setting.key], `${setting.key} in ${sources.file}`],
-      [sources.environment[variableOf(setting)], variableOf(setting)],
-      [sources.flags[name], flagOf(setting)],
+      [setting.fileOnly ? undefined : sources.environment[variableOf(setting)], variableOf(setting)],
+      [setting.fileOnly ? undefined : sources.flags[name], flagOf(setting)],
     ] as const) {
       if (raw !== undefined) values[name] = parseValue(setting, raw, source);
     }
@@ -62,6 +62,24 @@ function readConfigFile(path: string): Record<string, unknown> {
   return document as Record<string, unknown>;
 }
 
+/** `egress: { verify: warn }` and `egress.verify: warn` are `egressVerify: warn`. */
+function flatten(document: Record<string, unknown>, entries: [string, Setting][]): Record<string, unknown> {
+  const structured = entries.filter(([, { fileOnly }]) => fileOnly).map(([, { key }]) => key);
+  const flat: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(document)) {
+    const key = name.replace(/\.([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const isGroup = typeof value === 'object' && value !== null && !Array.isArray(value) && !structured.includes(key);
+    const pairs: [string, unknown][] = isGroup
+      ? Object.entries(value).map(([inner, item]) => [`${key}${inner.charAt(0).toUpperCase()}${inner.slice(1)}`, item])
+      : [[key, value]];
+    for (const [final, item] of pairs) {
+      if (Object.hasOwn(flat, final)) throw new ConfigError(`The file sets "${final}" twice.`);
+      flat[final] = item;
+    }
+  }
+  return flat;
+}
+
 function rejectUnknown(given: string[], valid: string[], where: string): void {
   const unknown = given.find((key) => !valid.includes(key));
   if (unknown !== undefined)
@@ -72,6 +90,7 @@ function parseValue(setting: Setting, raw: unknown, source: string): unknown {
   try {
     return setting.parse(raw);
   } catch (error) {
+    if (setting.fileOnly) throw new ConfigError(`${source}: ${(error as Error).message}.`);
     throw new ConfigError(`${source} ${(error as Error).message}, not ${JSON.stringify(raw)}.`);
   }
 }

@@ -1,4 +1,16 @@
-import { parseDurationMs, parseListenAddress } from './values.ts';
+import { type EgressClassSettings, parseEgressClasses } from './egress-classes.ts';
+import {
+  boolean,
+  count,
+  countOrZero,
+  duration,
+  durationOrNever,
+  listenAddress,
+  oneOf,
+  text,
+  textList,
+} from './parsers.ts';
+import { parseTenants, type TenantSettings } from './tenants.ts';
 
 /** Commands that take settings. */
 export type ConfiguredCommand = 'up' | 'serve' | 'engine';
@@ -13,6 +25,8 @@ export interface Setting<Value = unknown> {
   /** What holds where nobody sets it; a function where it differs between commands. */
   default: Value | ((command: ConfiguredCommand) => Value);
   commands: readonly ConfiguredCommand[];
+  /** Too much for a flag or a variable: the file alone has it. */
+  fileOnly?: boolean;
   /** Turns the text of a flag or variable, or the value from the file, into the typed value; throws an Error that says what is wanted. */
   parse: (raw: unknown) => Value;
 }
@@ -165,6 +179,54 @@ export const settings = {
     commands: ['serve'],
     parse: text,
   }),
+  egressRequired: define({
+    key: 'egressRequired',
+    description: 'refuse pods without the label sandbox-router/egress',
+    default: (command) => command === 'serve',
+    commands: routers,
+    parse: boolean,
+  }),
+  egressVerify: define<'off' | 'warn' | 'enforce'>({
+    key: 'egressVerify',
+    description: 'off, warn or enforce: refuse pods that no NetworkPolicy holds to their egress class',
+    placeholder: 'mode',
+    default: (command) => (command === 'serve' ? 'warn' : 'off'),
+    commands: routers,
+    parse: oneOf('off', 'warn', 'enforce'),
+  }),
+  egressClasses: define<ReadonlyMap<string, EgressClassSettings>>({
+    key: 'egressClasses',
+    description: 'what egress classes of your own promise',
+    default: new Map(),
+    commands: routers,
+    fileOnly: true,
+    parse: parseEgressClasses,
+  }),
+  runtimeRequire: define<'off' | 'named' | 'always'>({
+    key: 'runtimeRequire',
+    description:
+      'off, named (a pod that names a RuntimeClass must name one of runtimeClasses) or always (and it must name one)',
+    placeholder: 'mode',
+    default: 'named',
+    commands: routers,
+    parse: oneOf('off', 'named', 'always'),
+  }),
+  runtimeClasses: define<readonly string[]>({
+    key: 'runtimeClasses',
+    description: 'RuntimeClasses of pods that may be reached (comma separated)',
+    placeholder: 'names',
+    default: ['gvisor'],
+    commands: routers,
+    parse: textList,
+  }),
+  tenants: define<ReadonlyMap<string, TenantSettings> | undefined>({
+    key: 'tenants',
+    description: 'who owns which namespaces, and what each may do; without it a tenant is a namespace of its name',
+    default: undefined,
+    commands: routers,
+    fileOnly: true,
+    parse: parseTenants,
+  }),
   idleTimeoutMs: define({
     key: 'idleTimeout',
     description: 'pause sandboxes without an annotation of their own after this time without use, or never',
@@ -233,54 +295,4 @@ export function variableOf(setting: Pick<Setting, 'key'>): string {
 
 function define<Value>(setting: Setting<Value>): Setting<Value> {
   return setting;
-}
-
-function listenAddress(raw: unknown): string {
-  parseListenAddress(text(raw));
-  return text(raw);
-}
-
-function text(raw: unknown): string {
-  if (typeof raw !== 'string' || raw === '') throw new Error('must be a text that is not empty');
-  return raw;
-}
-
-function textList(raw: unknown): readonly string[] {
-  const items = Array.isArray(raw) ? raw.map(text) : text(raw).split(',');
-  return items.map((item) => item.trim()).filter((item) => item !== '');
-}
-
-function oneOf<const Value extends string>(...choices: Value[]): (raw: unknown) => Value {
-  return (raw) => {
-    const choice = choices.find((candidate) => candidate === raw);
-    if (choice === undefined) throw new Error(`must be one of ${choices.join(', ')}`);
-    return choice;
-  };
-}
-
-function boolean(raw: unknown): boolean {
-  if (raw === true || raw === 'true' || raw === '1') return true;
-  if (raw === false || raw === 'false' || raw === '0') return false;
-  throw new Error('must be true or false');
-}
-
-function duration(raw: unknown): number {
-  return parseDurationMs(text(raw));
-}
-
-function durationOrNever(raw: unknown): number {
-  return raw === 'never' ? 0 : duration(raw);
-}
-
-function count(raw: unknown): number {
-  const value = countOrZero(raw);
-  if (value === 0) throw new Error('must be at least 1');
-  return value;
-}
-
-function countOrZero(raw: unknown): number {
-  const value = typeof raw === 'string' && /^\d+$/.test(raw) ? Number(raw) : raw;
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw new Error('must be a whole number, 0 or more');
-  return value;
 }

@@ -10,7 +10,8 @@ import { compactHeap } from './compact-heap.ts';
 import { registerControlApi } from './control-api.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
-import type { Identity, Principal } from './identity/index.ts';
+import { ANONYMOUS, type Identity } from './identity/index.ts';
+import type { Policy } from './policy/index.ts';
 import { problemBytes } from './problem.ts';
 import { createProxy, type RequestOutcome } from './proxy.ts';
 import { createSandboxWriter } from './sandbox-writer.ts';
@@ -28,6 +29,9 @@ export interface RouterOptions {
   adminListen: { host: string; port: number };
   /** Undefined lets anybody in, as `anonymous`. */
   identity: Identity | undefined;
+  policy: Policy;
+  /** Why the configuration file as it is now is not in force; undefined while it is. */
+  configurationRefusal(): string | undefined;
   baseDomain: string | undefined;
   pathPrefix: string | undefined;
   trustedProxies: readonly string[];
@@ -72,16 +76,6 @@ const LARGE_TABLE = 5000;
 /** How often activity is looked at. */
 const IDLE_TICK_MS = 1000;
 const MAX_HEADER_BYTES = 32_768;
-
-/** Who everybody is where no credentials are asked for. */
-const ANONYMOUS: Principal = {
-  tenant: 'default',
-  defaultNamespace: 'default',
-  namespaces: '*',
-  scopes: new Set(['route', 'wake', 'manage'] as const),
-  credentialId: 'anonymous',
-  expiresAtMs: 8.64e15,
-};
 
 /** Starts the proxy and its admin server. */
 export async function startRouter(options: RouterOptions): Promise<Router> {
@@ -134,6 +128,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     sandboxes: table.size,
     tableEvents: feed.eventCount,
     tableAgeSeconds: () => feed.ageMs() / 1000,
+    configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
   });
   const identity = `${hostname()}-${randomUUID().slice(0, 8)}`;
   const election =
@@ -151,6 +146,11 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     writer,
     table,
     activity,
+    defaultTimeoutMsOf: (namespace) => {
+      const { tenants } = options.policy;
+      const owner = tenants.isConfigured() ? tenants.ownerOf(namespace) : undefined;
+      return owner?.idleTimeoutMs ?? options.idle.defaultTimeoutMs;
+    },
     isLeader: () => feed.isSynced() && (election === undefined || election.isLeader()),
     paused: (result) => metrics.idlePause(result),
     failed: options.report,
@@ -208,6 +208,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       tableSynced: feed.isSynced(),
       tableAgeSeconds: Math.round(feed.ageMs() / 1000),
       sandboxes: table.size(),
+      configurationRefusal: options.configurationRefusal(),
     };
   });
   admin.get('/metrics', async (_request, reply) => {

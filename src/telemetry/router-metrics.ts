@@ -17,6 +17,7 @@ export interface RouterGauges {
   sandboxes(): number;
   tableEvents(): number;
   tableAgeSeconds(): number;
+  configurationRefused(): number;
 }
 
 const BUCKETS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 180_000];
@@ -81,6 +82,11 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
   gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
+  gauge(
+    'sandbox_router_configuration_refused',
+    '1 while the configuration file as it is now is refused and an earlier one is in force.',
+    gauges.configurationRefused,
+  );
 
   new Counter({
     name: 'sandbox_router_table_events_total',

@@ -1,43 +1,50 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { hashOfApiKey, type StoredApiKey } from './api-key-file.ts';
-import type { Authenticator, Principal } from './identity.ts';
-
-const NEVER_MS = 8.64e15;
+import type { StoredApiKey } from './api-key-file.ts';
+import type { Authenticator, Credential } from './identity.ts';
+import { NEVER_MS } from './principal.ts';
 
 /** Accepts the keys whose hashes are given now; asked for on every miss of the cache, so that a reload takes effect. */
 export function createApiKeyAuthenticator(keys: () => readonly StoredApiKey[]): Authenticator {
   return {
     name: 'api-key',
     authenticate: (credential) => {
-      const digest = createHash('sha256').update(credential).digest();
+      const digest = hashOf(credential);
       let found: StoredApiKey | undefined;
       // Every key is compared, and in constant time: the time taken tells nothing about which are close.
       for (const key of keys()) if (timingSafeEqual(Buffer.from(key.sha256, 'hex'), digest)) found = key;
-      return found === undefined ? undefined : principalOf(found);
+      return found === undefined ? undefined : credentialOf(found);
     },
   };
 }
 
-/** The key of `up`, read from its file: everything in every namespace of the engine, `default` where none is named. */
-export function upTokenKey(path: string): StoredApiKey {
-  return {
-    id: 'up',
-    sha256: hashOfApiKey(readFileSync(path, 'utf8').trim()),
+/** Accepts the token in the file of `up`: everything in every namespace of the engine, `default` where none is named. */
+export function createUpTokenAuthenticator(path: string): Authenticator {
+  const digest = hashOf(readFileSync(path, 'utf8').trim());
+  const credential: Credential = {
     tenant: 'default',
-    scopes: ['route', 'wake', 'manage'],
     namespaces: '*',
+    scopes: new Set(['route', 'wake', 'manage'] as const),
+    credentialId: 'up',
+    expiresAtMs: NEVER_MS,
+    operator: true,
+  };
+  return {
+    name: 'up',
+    authenticate: (token) => (timingSafeEqual(digest, hashOf(token)) ? credential : undefined),
   };
 }
 
-function principalOf(key: StoredApiKey): Principal {
-  const namespaces = key.namespaces ?? [key.tenant];
+function hashOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
+
+function credentialOf({ id, tenant, namespaces, scopes, expiresAt }: StoredApiKey): Credential {
   return {
-    tenant: key.tenant,
-    defaultNamespace: key.tenant,
-    namespaces: namespaces === '*' ? '*' : new Set(namespaces),
-    scopes: new Set(key.scopes),
-    credentialId: key.id,
-    expiresAtMs: key.expiresAt === undefined ? NEVER_MS : Date.parse(key.expiresAt),
+    tenant,
+    namespaces: Array.isArray(namespaces) ? new Set(namespaces) : namespaces,
+    scopes: new Set(scopes),
+    credentialId: id,
+    expiresAtMs: expiresAt === undefined ? NEVER_MS : Date.parse(expiresAt),
   };
 }

@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { Tenants } from '../policy/index.ts';
 import type { Authenticator, Principal } from './identity.ts';
+import { principalOf } from './principal.ts';
 
 /** Longest credential that is looked at. */
 const LONGEST_CREDENTIAL = 8192;
@@ -8,8 +10,6 @@ const LONGEST_CREDENTIAL = 8192;
 const CACHE_TTL_MS = 10_000;
 const NEGATIVE_TTL_MS = 1000;
 const CACHE_SIZE = 20_000;
-
-const REFUSED = Symbol('refused');
 
 /** Decides who calls; `undefined` means nobody that is known. */
 export interface Identity {
@@ -21,37 +21,50 @@ export interface Identity {
 }
 
 /** The authenticators in their order, behind a cache that is keyed by a hash of the credential and never outlives it. */
-export function createIdentity(authenticators: readonly Authenticator[]): Identity {
-  const decisions = new LRUCache<string, Principal | typeof REFUSED>({ max: CACHE_SIZE, ttl: CACHE_TTL_MS });
-  const keyOf = (credential: string) => createHash('sha256').update(credential).digest('base64');
+export function createIdentity(authenticators: readonly Authenticator[], tenants: Tenants): Identity {
+  const accepted = new LRUCache<string, Principal>({ max: CACHE_SIZE, ttl: CACHE_TTL_MS });
+  // Apart, so that whoever tries many credentials puts nobody out.
+  const refused = new LRUCache<string, true>({ max: CACHE_SIZE, ttl: NEGATIVE_TTL_MS });
+  /** Counts what was forgotten: a decision that began before must not be remembered after. */
+  let generation = 0;
+  const keyOf = (credential: string) => hash('sha256', credential, 'base64');
 
-  function remembered(key: string, nowMs: number): Principal | typeof REFUSED | undefined {
-    const decision = decisions.get(key);
-    if (decision === undefined || decision === REFUSED) return decision;
-    return decision.expiresAtMs > nowMs ? decision : REFUSED;
+  function known(key: string, nowMs: number): Principal | undefined {
+    const principal = accepted.get(key);
+    return principal !== undefined && principal.expiresAtMs > nowMs ? principal : undefined;
+  }
+
+  async function decide(credential: string, nowMs: number): Promise<Principal | undefined> {
+    for (const authenticator of authenticators) {
+      const said = await authenticator.authenticate(credential, nowMs);
+      if (said !== undefined && said.expiresAtMs > nowMs) return principalOf(said, tenants);
+    }
+    return undefined;
   }
 
   return {
-    cached: (credential, nowMs) => {
-      if (credential.length > LONGEST_CREDENTIAL) return undefined;
-      const decision = remembered(keyOf(credential), nowMs);
-      return decision === REFUSED ? undefined : decision;
-    },
+    cached: (credential, nowMs) =>
+      credential.length > LONGEST_CREDENTIAL ? undefined : known(keyOf(credential), nowMs),
     authenticate: async (credential, nowMs) => {
       if (credential === undefined || credential === '' || credential.length > LONGEST_CREDENTIAL) return undefined;
       const key = keyOf(credential);
-      const known = remembered(key, nowMs);
-      if (known !== undefined) return known === REFUSED ? undefined : known;
-      for (const authenticator of authenticators) {
-        const principal = await authenticator.authenticate(credential, nowMs);
-        if (principal === undefined || principal.expiresAtMs <= nowMs) continue;
-        decisions.set(key, principal, { ttl: Math.max(1, Math.min(CACHE_TTL_MS, principal.expiresAtMs - nowMs)) });
-        return principal;
+      const remembered = known(key, nowMs);
+      if (remembered !== undefined || refused.has(key)) return remembered;
+      const startedIn = generation;
+      const principal = await decide(credential, nowMs);
+      if (startedIn !== generation) return principal;
+      if (principal === undefined) refused.set(key, true);
+      else {
+        const ttl = Math.max(1, Math.min(CACHE_TTL_MS, principal.expiresAtMs - nowMs));
+        accepted.set(key, principal, { ttl });
       }
-      decisions.set(key, REFUSED, { ttl: NEGATIVE_TTL_MS });
-      return undefined;
+      return principal;
     },
-    forget: () => decisions.clear(),
+    forget: () => {
+      generation++;
+      accepted.clear();
+      refused.clear();
+    },
   };
 }
 
