@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import autocannon from 'autocannon';
 import { projectRoot } from '../test/support/checkout.ts';
@@ -97,14 +98,15 @@ async function startRouter(directory: string, cluster: FakeCluster): Promise<Con
   writeFileSync(kubeconfig, cluster.kubeconfig);
   const sha256 = createHash('sha256').update(token).digest('hex');
   writeFileSync(keys, JSON.stringify({ keys: [{ id: 'bench', sha256, tenant: 'default', scopes: ['route'] }] }));
-  const port = await freePort();
+  const [port, adminPort] = [await freePort(), await freePort()];
   const commandLine = [
     join(projectRoot, 'src/cli/main.ts'),
     'serve',
-    ...['--listen', `127.0.0.1:${port}`, '--admin-listen', '127.0.0.1:0'],
+    ...['--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${adminPort}`],
     ...['--kubeconfig', kubeconfig, '--api-keys-file', keys],
   ];
-  const measured = await startMeasured(process.execPath, commandLine, port);
+  const measured = await startMeasured(process.execPath, commandLine, port, { SANDBOX_ROUTER_ACCESS_LOG: 'false' });
+  while (!(await fetch(`http://127.0.0.1:${adminPort}/readyz`)).ok) await delay(20);
   const headers = { authorization: `Bearer ${token}` };
   return { name: 'router', version: process.version, url: `http://127.0.0.1:${port}/box`, headers, process: measured };
 }

@@ -131,6 +131,12 @@ function discovery(pathname: string, response: ServerResponse): void {
         },
       ],
     },
+    '/apis/agents.x-k8s.io': {
+      kind: 'APIGroup',
+      apiVersion: 'v1',
+      name: 'agents.x-k8s.io',
+      versions: [{ groupVersion: 'agents.x-k8s.io/v1beta1', version: 'v1beta1' }],
+    },
     '/apis/agents.x-k8s.io/v1beta1': {
       kind: 'APIResourceList',
       apiVersion: 'v1',
