@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import WebSocket from 'ws';
 import { PODS, type Pod, type ResourceType, SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
+import { startCuttableProxy } from '../support/cuttable-proxy.ts';
 import { rawRequest } from '../support/raw-request.ts';
 import type { ServeProcess } from '../support/serve.ts';
 import { missingTool } from '../support/tools.ts';
@@ -31,7 +32,12 @@ describe('on a real API server, when things go wrong', {
   const extra: ServeProcess[] = [];
 
   before(async () => {
-    world = await clusterWorld({ octet: 21, skips: ({ metadata }) => metadata.name === 'stuck' });
+    world = await clusterWorld({
+      octet: 21,
+      // What a router missed while it was cut off is soon not to be had any more: it must list again.
+      apiFlags: ['--etcd-compaction-interval=1s'],
+      skips: ({ metadata }) => metadata.name === 'stuck',
+    });
   });
   after(async () => {
     for (const router of extra) await router.stop('SIGKILL');
@@ -155,6 +161,47 @@ describe('on a real API server, when things go wrong', {
     assert.deepEqual(statuses, [200]);
     assert.ok(count > 100, `${count} requests`);
     assert.equal((await fetch(`${world.adminUrl}/readyz`)).status, 200);
+  });
+
+  it('a watch that is cut again and again, and then for long, costs no change and no request', async (test) => {
+    const proxy = await startCuttableProxy(Number(new URL(world.kube.url).port));
+    const router = await world.anotherRouter([], world.kube.kubeconfigFor('admin', `https://127.0.0.1:${proxy.port}`));
+    extra.push(router);
+    test.after(proxy.close);
+    await routerReady(router);
+    await until('it is routed', async () => (await get('/steady/', { url: router.url })).status === 200);
+    const load = steadyLoad(() => get('/steady/', { url: router.url }));
+    test.after(load.stop);
+    for (let round = 0; round < 10; round++) {
+      await createReady(world.client, echoSandbox(`cut-${round}`));
+      proxy.cut();
+      await delay(50);
+    }
+    for (let round = 0; round < 10; round++)
+      await until(
+        `cut-${round} is routed`,
+        async () => (await get(`/cut-${round}/`, { url: router.url })).status === 200,
+      );
+    proxy.sever();
+    for (let round = 0; round < 5; round++)
+      await world.client.delete(SANDBOXES, { namespace: 'default', name: `cut-${round}` });
+    for (let round = 0; round < 300; round++)
+      await world.client.patch(
+        PODS,
+        { namespace: 'default', name: 'steady' },
+        { metadata: { labels: { round: String(round) } } },
+        { type: 'merge' },
+      );
+    await createReady(world.client, echoSandbox('behind'));
+    await delay(2500);
+    proxy.heal();
+    await until(
+      'what came meanwhile is routed',
+      async () => (await get('/behind/', { url: router.url })).status === 200,
+    );
+    for (let round = 0; round < 5; round++)
+      await until(`cut-${round} is not`, async () => (await get(`/cut-${round}/`, { url: router.url })).status === 404);
+    assert.deepEqual((await load.stop()).statuses, [200]);
   });
 
   it("an address that another tenant's pod takes over carries nothing more to it", async () => {

@@ -69,10 +69,10 @@ export interface ClusterWorld extends World {
 
 /** Starts a {@link ClusterWorld}. */
 export async function clusterWorld(
-  options: { startMs?: number; octet?: number; skips?: (pod: Pod) => boolean } = {},
+  options: { startMs?: number; octet?: number; skips?: (pod: Pod) => boolean; apiFlags?: readonly string[] } = {},
 ): Promise<ClusterWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-world-'));
-  const kube = await startKubeApiServer();
+  const kube = await startKubeApiServer(options.apiFlags === undefined ? {} : { apiFlags: options.apiFlags });
   const controller = startSandboxController({
     client: kube.client,
     snapshots: false,

@@ -26,7 +26,8 @@ export interface KubeApiServer {
   kubeconfigPath: string;
   client: HttpResourceClient;
   /** Kubeconfig of a user of that name without any rights but what RBAC gives it. */
-  kubeconfigFor(user: string): string;
+  /** `server` puts something between, such as a proxy that can be cut. */
+  kubeconfigFor(user: string, server?: string): string;
   /** Stops the API server; etcd and its data stay. */
   stopApi(): Promise<void>;
   startApi(): Promise<void>;
@@ -49,7 +50,7 @@ const USERS = ['admin', 'router', 'tenant-a', 'tenant-b'] as const;
 
 /** Starts etcd and kube-apiserver on free loopback ports and creates the CRDs. Takes about 5 s. */
 export async function startKubeApiServer(
-  options: { kinds?: (kind: { group: string }) => boolean } = {},
+  options: { kinds?: (kind: { group: string }) => boolean; apiFlags?: readonly string[] } = {},
 ): Promise<KubeApiServer> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-kube-'));
   const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
@@ -97,11 +98,11 @@ export async function startKubeApiServer(
     // Nothing makes service accounts here, as no controller manager runs.
     '--disable-admission-plugins=ServiceAccount',
     '--anonymous-auth=false',
-    '--watch-cache=true',
+    ...(options.apiFlags ?? []),
   ];
-  const kubeconfigFor = (user: string) =>
+  const kubeconfigFor = (user: string, server = url) =>
     file(
-      `kubeconfig-${user}`,
+      `kubeconfig-${user}-${new URL(server).port}`,
       JSON.stringify({
         apiVersion: 'v1',
         kind: 'Config',
@@ -110,7 +111,7 @@ export async function startKubeApiServer(
           {
             name: 'test',
             cluster: {
-              server: url,
+              server,
               'certificate-authority-data': Buffer.from(authority.certificatePem).toString('base64'),
             },
           },
