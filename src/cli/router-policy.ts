@@ -1,5 +1,5 @@
 import { watchFile } from 'node:fs';
-import type { Settings } from '../config/index.ts';
+import { ConfigError, type Settings } from '../config/index.ts';
 import { createPolicy, type Policy, type PolicySettings } from '../router/index.ts';
 import { report } from './report.ts';
 import type { SettingsSource } from './setting-options.ts';
@@ -26,6 +26,9 @@ export function configuredPolicy({ settings, file, read }: SettingsSource): Conf
     watchFile(file, { interval: WATCH_INTERVAL_MS, persistent: false }, () => {
       try {
         const changed = read();
+        // Labels of pods are remembered from the start on, or not at all.
+        if ((changed.egressVerify === 'off') !== (settings.egressVerify === 'off'))
+          throw new ConfigError('Verifying egress can only be turned on or off by a restart.');
         policy.replace(policySettingsOf(changed));
         refusal = undefined;
         for (const listener of listeners) listener();

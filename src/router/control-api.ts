@@ -1,10 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isApiError } from '../kubernetes/index.ts';
 import { scanHeaders } from './forward/index.ts';
-import { bearerToken, type Identity, mayReach, type Principal, type Scope } from './identity/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type Scope } from './identity/index.ts';
+import type { Limits, Tenant } from './policy/index.ts';
 import { type Problem, ProblemError, renderProblem } from './problem.ts';
 import type { SandboxWriter } from './sandbox-writer.ts';
-import type { Route, RoutingTable } from './table/index.ts';
+import type { PodRecord, Route, RoutingTable } from './table/index.ts';
 
 /** What the control API needs. */
 export interface ControlApiOptions {
@@ -12,6 +13,8 @@ export interface ControlApiOptions {
   table: RoutingTable;
   identity: Identity | undefined;
   anonymous: Principal;
+  limits: Limits;
+  refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
 }
 
 /** A sandbox as `/-/v1` shows it. */
@@ -53,11 +56,14 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     return principal;
   }
 
-  async function find(request: FastifyRequest, scopes?: readonly Scope[]): Promise<Route> {
+  async function find(
+    request: FastifyRequest,
+    scopes?: readonly Scope[],
+  ): Promise<{ route: Route; principal: Principal }> {
     const principal = await caller(request, scopes);
     const { name = '' } = request.params as { name?: string };
     const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
-    const route = mayReach(principal, namespace) ? table.find(namespace, name) : undefined;
+    const route = maySee(principal, { namespace, name }) ? table.find(namespace, name) : undefined;
     if (route === undefined)
       throw new ProblemError({
         code: 'sandbox_not_found',
@@ -65,7 +71,7 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
         sandbox: name,
         namespace,
       });
-    return route;
+    return { route, principal };
   }
 
   async function setMode(
@@ -74,12 +80,19 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     operatingMode: 'Running' | 'Suspended',
   ): Promise<SandboxView> {
     // Whose requests may wake a sandbox may also ask for it; a pause takes it away from everybody else.
-    const route = await find(request, operatingMode === 'Running' ? ['wake', 'manage'] : ['manage']);
+    const { route, principal } = await find(request, operatingMode === 'Running' ? ['wake', 'manage'] : ['manage']);
     const { sandbox } = route;
+    const wakes = operatingMode === 'Running' && !sandbox.running;
+    const problem = wakes
+      ? (options.refusedByClass(principal.tenant, route, undefined) ??
+        options.limits.beginWake(principal.tenant, route, performance.now()))
+      : undefined;
+    if (problem !== undefined) throw new ProblemError(problem);
     try {
       const { namespace, name } = sandbox;
       await options.writer.setRunning({ namespace, name }, operatingMode === 'Running');
     } catch (error) {
+      if (wakes) options.limits.endWake(route);
       if (isApiError(error, 'Forbidden'))
         throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
       throw error;
@@ -94,15 +107,15 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     const items: SandboxView[] = [];
     for (const route of table.routes()) {
       if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
-      if (mayReach(principal, route.sandbox.namespace)) items.push(view(route, table));
+      if (maySee(principal, route.sandbox)) items.push(view(route, table));
     }
     return { items };
   });
-  fastify.get('/-/v1/sandboxes/:name', async (request) => view(await find(request), table));
+  fastify.get('/-/v1/sandboxes/:name', async (request) => view((await find(request)).route, table));
   fastify.post('/-/v1/sandboxes/:name/pause', (request, reply) => setMode(request, reply, 'Suspended'));
   fastify.post('/-/v1/sandboxes/:name/resume', (request, reply) => setMode(request, reply, 'Running'));
   fastify.get('/-/v1/resolve/:name', async (request) => {
-    const route = await find(request);
+    const { route } = await find(request);
     const { pod, sandbox } = route;
     const routable = table.isRoutable(route);
     return {

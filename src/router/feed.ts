@@ -9,7 +9,8 @@ import {
   type SandboxForm,
   V1BETA1_FORM,
 } from '../kubernetes/index.ts';
-import { projectPod, projectSandbox, type RoutingTable } from './table/index.ts';
+import type { PodJudge } from './policy/index.ts';
+import { projectLabels, projectPod, projectSandbox, type RoutingTable } from './table/index.ts';
 
 /** The reflectors that keep a table in step with an API server. */
 export interface TableFeed {
@@ -33,6 +34,8 @@ export interface TableFeedOptions {
   namespaces: readonly string[];
   /** Label selector of Sandboxes; all if undefined. Pods of others are known, but lead nowhere. */
   sandboxSelector: string | undefined;
+  /** Told of each pod before the table is, and of each that went. */
+  judge: Pick<PodJudge, 'judge' | 'forget'>;
   failed(error: unknown): void;
 }
 
@@ -73,11 +76,14 @@ export function startTableFeed(options: TableFeedOptions): TableFeed {
       upserted: (object) => {
         events++;
         const record = projectPod(object);
-        if (record !== undefined) table.upsertPod(record);
+        if (record === undefined) return;
+        options.judge.judge(record, projectLabels(object));
+        table.upsertPod(record);
       },
       deleted: ({ metadata }) => {
         events++;
         table.deletePod(metadata.uid ?? '');
+        options.judge.forget(metadata.namespace ?? '', metadata.uid ?? '');
       },
     }),
   );

@@ -12,7 +12,8 @@ import {
   type Tunnels,
   type UpstreamPools,
 } from './forward/index.ts';
-import { bearerToken, type Identity, mayReach, type Principal } from './identity/index.ts';
+import { bearerToken, type Identity, maySee, type Principal } from './identity/index.ts';
+import type { Limits, Tenant, TenantUsage } from './policy/index.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from './problem.ts';
 import type { PodRecord, Route, RoutingTable } from './table/index.ts';
 import type { ActivityTracker, Waker } from './wake/index.ts';
@@ -39,6 +40,9 @@ export interface ProxyOptions {
   identity: Identity | undefined;
   anonymous: Principal;
   waker: Waker;
+  limits: Limits;
+  /** Why a tenant may not be sent to a sandbox by its classes. */
+  refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
   activity: ActivityTracker;
   pools: UpstreamPools;
   tunnels: Tunnels;
@@ -73,6 +77,8 @@ interface Progress {
   sandbox?: string | undefined;
   namespace?: string | undefined;
   credentialId?: string | undefined;
+  /** Limits in which the request is counted until it ends. */
+  usage?: TenantUsage | undefined;
 }
 
 /** A proxy over the given parts; it keeps no state of its own but a count. */
@@ -122,7 +128,12 @@ export function createProxy(options: ProxyOptions): Proxy {
     progress.credentialId = principal.credentialId;
     if (!principal.scopes.has('route'))
       throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
-    const route = mayReach(principal, namespace) ? options.table.find(namespace, address.sandbox) : undefined;
+    const { tenant } = principal;
+    const startedAtMs = performance.now();
+    refuseIf(options.limits.enter(tenant, startedAtMs));
+    progress.usage = tenant.usage;
+    const name = { namespace, name: address.sandbox };
+    const route = maySee(principal, name) ? options.table.find(namespace, address.sandbox) : undefined;
     if (route === undefined || route.sandbox.pooled) {
       if (!options.isSynced())
         throw new ProblemError({
@@ -139,17 +150,25 @@ export function createProxy(options: ProxyOptions): Proxy {
     }
     const port = address.port ?? route.sandbox.port;
     const target = { address, scanned, principal, route, port };
-    if (options.table.isRoutable(route)) return { ...target, pod: route.pod as PodRecord, waitedMs: 0 };
+    const routable = options.table.isRoutable(route);
+    refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
+    refuseIf(options.limits.enterSandbox(tenant, route, startedAtMs));
+    if (routable) return { ...target, pod: route.pod as PodRecord, waitedMs: 0 };
+    refuseIf(options.limits.hold(tenant));
     return options.waker
       .wake({
         route,
         port,
         mayWake: principal.scopes.has('wake'),
+        beginning: () => options.limits.beginWake(tenant, route, performance.now()),
+        ended: () => options.limits.endWake(route),
         timeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
         signal: closed(),
       })
+      .finally(() => options.limits.release(tenant))
       .then((result) => {
         if ('problem' in result) throw new ProblemError(result.problem);
+        refuseIf(options.refusedByClass(tenant, route, result.pod));
         return { ...target, pod: result.pod, waitedMs: result.waitedMs };
       });
   }
@@ -192,6 +211,7 @@ export function createProxy(options: ProxyOptions): Proxy {
         if (finished) return;
         finished = true;
         inFlight--;
+        if (progress.usage !== undefined) options.limits.leave(progress.usage);
         options.finished({
           request,
           connection,
@@ -268,6 +288,7 @@ export function createProxy(options: ProxyOptions): Proxy {
       inFlight++;
       const finish = (status: number, problem?: Problem, requestId?: string) => {
         inFlight--;
+        if (progress.usage !== undefined) options.limits.leave(progress.usage);
         options.finished({
           request,
           connection,
@@ -321,6 +342,11 @@ export function createProxy(options: ProxyOptions): Proxy {
       }
     },
   };
+}
+
+/** @throws ProblemError */
+function refuseIf(problem: Problem | undefined): void {
+  if (problem !== undefined) throw new ProblemError(problem);
 }
 
 /** Aborted when the client leaves; made only for requests that wait. */

@@ -11,11 +11,19 @@ import { registerControlApi } from './control-api.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { ANONYMOUS, type Identity } from './identity/index.ts';
-import type { Policy } from './policy/index.ts';
+import {
+  createAwakeCount,
+  createLimits,
+  createPodJudge,
+  type Policy,
+  refusedByClass,
+  type Tenant,
+} from './policy/index.ts';
+import { startPolicyFeed } from './policy-feed.ts';
 import { problemBytes } from './problem.ts';
 import { createProxy, type RequestOutcome } from './proxy.ts';
 import { createSandboxWriter } from './sandbox-writer.ts';
-import { createRoutingTable } from './table/index.ts';
+import { createRoutingTable, type PodRecord, type Route } from './table/index.ts';
 import { createActivityTracker, createIdlePauser, createWaker, type WakeLimits } from './wake/index.ts';
 
 /** Everything that a router is made with. */
@@ -80,7 +88,25 @@ const MAX_HEADER_BYTES = 32_768;
 /** Starts the proxy and its admin server. */
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const table = createRoutingTable();
+  const { policy } = options;
+  const followsPolicies = policy.settings().egressVerify !== 'off';
+  const judge = createPodJudge({
+    policy,
+    table,
+    followsPolicies,
+    unenforced: (namespace, egressClass, reason) =>
+      options.report(`pods of egress class "${egressClass}" in ${namespace} are not held to it`, new Error(reason)),
+  });
+  const policyFeed = followsPolicies
+    ? startPolicyFeed({
+        client: options.client,
+        judge,
+        namespaces: options.namespaces,
+        failed: (error) => options.report('following NetworkPolicies', error),
+      })
+    : undefined;
   const feed = startTableFeed({
+    judge,
     client: options.client,
     table,
     namespaces: options.namespaces,
@@ -104,6 +130,14 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     limits: options.wakeLimits,
     finished: (result, durationMs) => metrics.wake(result, durationMs),
   });
+  const awake = createAwakeCount(table, policy.tenants);
+  policy.onReplaced(awake.refresh);
+  const limits = createLimits(awake, waker.typicalSeconds);
+  /** Whether it may be told of every sandbox, and for every pod, what is to be told. */
+  const isSynced = () =>
+    feed.isSynced() && (policy.settings().egressVerify !== 'enforce' || policyFeed?.isSynced() === true);
+  const byClass = (tenant: Tenant, route: Route, pod: PodRecord | undefined) =>
+    refusedByClass(tenant, route.sandbox, pod, policy.settings(), judge.reasonOf);
   const activity = createActivityTracker();
   const proxy = createProxy({
     activity,
@@ -112,6 +146,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     identity: options.identity,
     anonymous: ANONYMOUS,
     waker,
+    limits,
+    refusedByClass: byClass,
     pools,
     tunnels,
     proxies: createTrustedProxies(options.trustedProxies),
@@ -128,6 +164,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     sandboxes: table.size,
     tableEvents: feed.eventCount,
     tableAgeSeconds: () => feed.ageMs() / 1000,
+    unenforcedPods: judge.unenforcedCount,
     configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
   });
   const identity = `${hostname()}-${randomUUID().slice(0, 8)}`;
@@ -147,7 +184,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     table,
     activity,
     defaultTimeoutMsOf: (namespace) => {
-      const { tenants } = options.policy;
+      const { tenants } = policy;
       const owner = tenants.isConfigured() ? tenants.ownerOf(namespace) : undefined;
       return owner?.idleTimeoutMs ?? options.idle.defaultTimeoutMs;
     },
@@ -195,12 +232,19 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
   });
   fastify.get('/healthz', () => ({ status: 'ok' }));
-  registerControlApi(fastify, { writer, table, identity: options.identity, anonymous: ANONYMOUS });
+  registerControlApi(fastify, {
+    writer,
+    table,
+    identity: options.identity,
+    anonymous: ANONYMOUS,
+    limits,
+    refusedByClass: byClass,
+  });
 
   const admin = Fastify();
   admin.get('/healthz', () => ({ status: 'ok' }));
   admin.get('/readyz', (_request, reply) => {
-    const ready = feed.isSynced() && !draining;
+    const ready = isSynced() && !draining;
     reply.code(ready ? 200 : 503);
     return {
       ready,
@@ -222,6 +266,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   } catch (error) {
     clearInterval(pauseTimer);
     feed.close();
+    policyFeed?.close();
     await Promise.all([fastify.close(), admin.close(), election?.close()]);
     throw error;
   }
@@ -247,6 +292,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       clearTimeout(timer);
       waker.close();
       feed.close();
+      policyFeed?.close();
       await Promise.all([pools.close(), fastify.close(), admin.close()]);
     },
   };

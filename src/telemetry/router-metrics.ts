@@ -17,6 +17,7 @@ export interface RouterGauges {
   sandboxes(): number;
   tableEvents(): number;
   tableAgeSeconds(): number;
+  unenforcedPods(): number;
   configurationRefused(): number;
 }
 
@@ -82,6 +83,11 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
   gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
+  gauge(
+    'sandbox_router_unenforced_pods',
+    'Pods that no NetworkPolicy holds to their egress class (0 where egress is not verified).',
+    gauges.unenforcedPods,
+  );
   gauge(
     'sandbox_router_configuration_refused',
     '1 while the configuration file as it is now is refused and an earlier one is in force.',

@@ -42,6 +42,8 @@ export interface Tenants {
   ownerOf(namespace: string): Tenant | undefined;
   /** Whether the configuration names tenants: then they own what it says, and nobody else is one. */
   isConfigured(): boolean;
+  /** Whether any tenant has a bound on sandboxes awake. */
+  limitAwake(): boolean;
   replace(settings: ReadonlyMap<string, TenantSettings> | undefined): void;
 }
 
@@ -68,6 +70,7 @@ export function createTenants(settings: ReadonlyMap<string, TenantSettings> | un
     find: (name) => (byName === undefined ? implicitTenant(name) : byName.get(name)),
     ownerOf: (namespace) => (byName === undefined ? implicitTenant(namespace) : byNamespace.get(namespace)),
     isConfigured: () => byName !== undefined,
+    limitAwake: () => [...(byName?.values() ?? [])].some(({ limits }) => limits.awake !== Number.POSITIVE_INFINITY),
     replace,
   };
 }

@@ -1,3 +1,3 @@
-export { projectPod, projectSandbox } from './project.ts';
+export { projectLabels, projectPod, projectSandbox } from './project.ts';
 export type { PodRecord, Route, RouteActivity, SandboxRecord } from './records.ts';
 export { createRoutingTable, type RouteListener, type RoutingTable } from './table.ts';

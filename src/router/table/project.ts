@@ -1,9 +1,11 @@
 import { parseDurationMs } from '../../config/index.ts';
 import {
+  CLAIM_UID_LABEL,
   EGRESS_LABEL,
   IDLE_TIMEOUT_ANNOTATION,
   type KubernetesObject,
   LAST_ACTIVE_ANNOTATION,
+  NAME_HASH_LABEL,
   POD_NAME_ANNOTATION,
   PORT_ANNOTATION,
   type Pod,
@@ -24,6 +26,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
   const { metadata, status } = object as Sandbox;
   const condition = (type: string) => status?.conditions?.find((candidate) => candidate.type === type);
   const ready = condition('Ready');
+  const template = form.podTemplate(object);
   return {
     namespace: intern(metadata.namespace ?? ''),
     name: metadata.name,
@@ -32,7 +35,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     resourceVersion: metadata.resourceVersion ?? '',
     running: form.running(object),
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
-    port: portOf(metadata.annotations?.[PORT_ANNOTATION], form.podTemplate(object)),
+    port: portOf(metadata.annotations?.[PORT_ANNOTATION], template),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
     reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
@@ -43,6 +46,8 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     suspended: condition('Suspended')?.status === 'True',
     finished: condition('Finished')?.status === 'True',
     podName: metadata.annotations?.[POD_NAME_ANNOTATION] ?? metadata.name,
+    runtimeClass: intern(template?.spec?.runtimeClassName ?? ''),
+    egressClass: intern(template?.metadata?.labels?.[EGRESS_LABEL] ?? ''),
   };
 }
 
@@ -71,7 +76,19 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     ownsAddress: false,
+    faults: 0,
   };
+}
+
+/** Labels whose values hardly any two pods share. */
+const UNIQUE_LABELS = new Set([NAME_HASH_LABEL, CLAIM_UID_LABEL]);
+
+/** Labels of a Pod, kept apart from the object that they came in. */
+export function projectLabels({ metadata }: KubernetesObject): Readonly<Record<string, string>> {
+  const labels: Record<string, string> = {};
+  for (const [name, value] of Object.entries(metadata.labels ?? {}))
+    labels[intern(name)] = UNIQUE_LABELS.has(name) ? Buffer.from(value).toString() : intern(value);
+  return labels;
 }
 
 /** `10m`, `never`; what can't be read leaves a sandbox awake, as does `never`. */

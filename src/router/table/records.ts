@@ -25,6 +25,9 @@ export interface SandboxRecord {
   finished: boolean;
   /** Name of its Pod. */
   podName: string;
+  /** RuntimeClass and egress class that its pod will have; empty for none. */
+  runtimeClass: string;
+  egressClass: string;
 }
 
 /** What the router keeps of a Pod. */
@@ -43,6 +46,8 @@ export interface PodRecord {
   createdAtMs: number;
   /** Whether no younger pod claims its address: kept by the table, false until it is in one. */
   ownsAddress: boolean;
+  /** Why policy keeps requests away, as bits that policy/ knows; 0 for nothing. Kept by whoever feeds the table. */
+  faults: number;
 }
 
 /** One sandbox as requests see it. */

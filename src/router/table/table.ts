@@ -9,6 +9,9 @@ export interface RoutingTable {
   /** The pod's address if it may be sent requests now: ready, not terminating, and nobody newer has its address. */
   isRoutable(route: Route): boolean;
   routes(): Iterable<Route>;
+  /** The record of a pod, whichever sandbox it belongs to. */
+  findPod(uid: string): PodRecord | undefined;
+  pods(): Iterable<PodRecord>;
   size(): number;
   upsertSandbox(record: SandboxRecord): void;
   deleteSandbox(namespace: string, name: string, uid: string): void;
@@ -151,6 +154,8 @@ export function createRoutingTable(): RoutingTable {
       for (const names of byNamespace.values()) yield* names.values();
     },
     size: () => bySandboxUid.size,
+    findPod: (uid) => pods.get(uid),
+    pods: () => pods.values(),
 
     upsertSandbox: (sandbox) => {
       seen('sandboxes', `${sandbox.namespace}/${sandbox.name}`);
@@ -186,6 +191,7 @@ export function createRoutingTable(): RoutingTable {
         before.terminating = pod.terminating;
         before.runtimeClass = pod.runtimeClass;
         before.egressClass = pod.egressClass;
+        before.faults = pod.faults;
         if (!before.ownsAddress) claimAddress(before);
         refresh(before.sandboxUid);
         return;

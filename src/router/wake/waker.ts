@@ -28,6 +28,10 @@ export interface WakeRequest {
   port: number;
   /** Whether the caller may start a paused sandbox; waiting for a running one needs no scope. */
   mayWake: boolean;
+  /** Asked before a wake is begun for this caller, not before it joins one; what it answers is why not. */
+  beginning?(): Problem | undefined;
+  /** Told when the wake that was begun for this caller has ended. */
+  ended?(): void;
   /** Longest wait of this caller, in milliseconds. */
   timeoutMs: number | undefined;
   /** Aborted when the caller leaves. */
@@ -41,6 +45,8 @@ export type WakeResult = { pod: PodRecord; waitedMs: number } | { problem: Probl
 export interface Waker {
   wake(request: WakeRequest): Promise<WakeResult>;
   heldCount(): number;
+  /** How long a wake usually takes. */
+  typicalSeconds(): number;
   close(): void;
 }
 
@@ -230,7 +236,13 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
         return problem('too_many_held', 'Too many requests are held in this router.', times.typicalSeconds());
       if ((flying?.held ?? 0) >= limits.heldPerSandbox)
         return problem('too_many_held', `Too many requests are held for ${sandbox.name}.`, times.typicalSeconds());
-      const outcome = await hold(flying ?? begin(route, port), request);
+      if (flying === undefined && !sandbox.running) {
+        const refused = request.beginning?.();
+        if (refused !== undefined) return { problem: refused };
+      }
+      const flight = flying ?? begin(route, port);
+      if (flying === undefined && request.ended !== undefined) flight.result.then(request.ended);
+      const outcome = await hold(flight, request);
       if ('pod' in outcome) return { pod: outcome.pod, waitedMs: performance.now() - startedAtMs };
       return problem(
         outcome.code,
@@ -239,6 +251,7 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       );
     },
     heldCount: () => held,
+    typicalSeconds: times.typicalSeconds,
     close: () => {
       stopListening();
       for (const flight of flights.values()) flight.cancel.abort();
