@@ -38,6 +38,8 @@ export interface UpstreamFailure {
 const DIAL_RETRY_MS = [100, 200, 400];
 const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
 /** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
+/** Above this, copying a body costs more than a second piece in a write. */
+const SMALL_BODY_BYTES = 4096;
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 /**
@@ -55,6 +57,10 @@ class HttpForward implements Dispatcher.DispatchHandler {
   dials = 0;
   resent = false;
   streams = false;
+  /** Bytes of body that the answer's head promised; -1 if it did not. */
+  length = -1;
+  /** A body that came whole in one piece waits here for the end, to leave with the head in one write. */
+  whole: Buffer | undefined;
   ended = false;
   onClose: (() => void) | undefined;
 
@@ -110,7 +116,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (forward.extraHeaders !== undefined) headers.push(...forward.extraHeaders);
     response.writeHead(statusCode, statusText ?? '', headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
-    if (isStream(headers)) {
+    this.length = contentLength(headers);
+    if (this.length < 0) {
       response.flushHeaders();
       this.streams = true;
       forward.streaming();
@@ -119,6 +126,10 @@ class HttpForward implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.streams) this.forward.moved();
+    else if (chunk.length === this.length && chunk.length <= SMALL_BODY_BYTES) {
+      this.whole = chunk;
+      return;
+    }
     if (!this.forward.response.write(chunk)) {
       controller.pause();
       this.forward.response.once('drain', () => controller.resume());
@@ -129,7 +140,9 @@ class HttpForward implements Dispatcher.DispatchHandler {
     const { response } = this.forward;
     const trailers = controller.rawTrailers as Buffer[] | null;
     if (trailers !== null && trailers.length > 0) response.addTrailers(pairs(trailers));
-    response.end();
+    // As text of its bytes, node:http joins it with the head; a buffer would be written beside it.
+    if (this.whole !== undefined) response.end(this.whole.toString('latin1'), 'latin1');
+    else response.end();
     this.finish(response.statusCode, undefined);
   }
 
@@ -196,12 +209,13 @@ function describe(code: string, error: Error): { code: ProblemCode; detail: stri
   return { code: 'upstream_reset', detail: 'The sandbox broke the connection.' };
 }
 
-function isStream(headers: string[]): boolean {
+/** Declared length of a body, or -1: then it is a stream, or there is none. */
+function contentLength(headers: string[]): number {
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] as string;
-    if (name.length === 14 && name.toLowerCase() === 'content-length') return false;
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[index + 1]);
   }
-  return true;
+  return -1;
 }
 
 function pairs(raw: Buffer[]): [string, string][] {
