@@ -1,36 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type AddressOptions, isAddressProblem, parseAddress, type SandboxAddress } from './address/index.ts';
+import { Exchange, type ExchangeEnd, type RequestOutcome, type Target } from './exchange.ts';
 import {
   addForwardingHeaders,
+  type ForwardRequest,
   forwardHttp,
   type ScannedHeaders,
   scanHeaders,
   type TrustedProxies,
   type Tunnels,
+  type UpstreamFailure,
   type UpstreamPools,
 } from './forward/index.ts';
 import { bearerToken, type Identity, maySee, type Principal } from './identity/index.ts';
-import type { Limits, Tenant, TenantUsage } from './policy/index.ts';
+import type { Limits, Tenant } from './policy/index.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from './problem.ts';
 import type { PodRecord, Route, RoutingTable } from './table/index.ts';
 import type { ActivityTracker, Waker } from './wake/index.ts';
-
-/** One finished request, for metrics and the access log. */
-export interface RequestOutcome {
-  request: IncomingMessage;
-  /** The client's connection; a request whose body was sent on knows it no more. */
-  connection: Socket;
-  status: number;
-  durationMs: number;
-  sandbox: string | undefined;
-  namespace: string | undefined;
-  credentialId: string | undefined;
-  problem: Problem | undefined;
-  requestId: string | undefined;
-}
 
 /** What the proxy is made of. */
 export interface ProxyOptions {
@@ -52,6 +41,8 @@ export interface ProxyOptions {
   connectTimeoutMs: number;
   responseHeaderTimeoutMs: number;
   finished(outcome: RequestOutcome): void;
+  /** Told of failures that are the router's own. */
+  report(what: string, error: unknown): void;
 }
 
 /** Routes requests to sandboxes: address → identity → table → policy → wake → forward (design section 3). */
@@ -61,32 +52,13 @@ export interface Proxy {
   inFlight(): number;
 }
 
-/** A request that has found its way. */
-interface Target {
-  address: SandboxAddress;
-  scanned: ScannedHeaders;
-  principal: Principal;
-  route: Route;
-  pod: PodRecord;
-  port: number;
-  waitedMs: number;
-}
-
-/** What is known of a request before all of it is. */
-interface Progress {
-  sandbox?: string | undefined;
-  namespace?: string | undefined;
-  credentialId?: string | undefined;
-  /** Limits in which the request is counted until it ends. */
-  usage?: TenantUsage | undefined;
-}
-
 /** A proxy over the given parts; it keeps no state of its own but a count. */
 export function createProxy(options: ProxyOptions): Proxy {
   let inFlight = 0;
 
   /** Everything up to forwarding; answers at once where nothing has to be waited for. @throws ProblemError */
-  function locate(request: IncomingMessage, progress: Progress, closed: () => AbortSignal): Target | Promise<Target> {
+  function locate(exchange: Exchange, client: ServerResponse | Duplex): Target | Promise<Target> {
+    const { request } = exchange;
     const scanned = scanHeaders(request.rawHeaders);
     if (scanned.duplicate !== undefined)
       throw new ProblemError({ code: 'bad_header', detail: `${scanned.duplicate} was sent more than once.` });
@@ -99,39 +71,39 @@ export function createProxy(options: ProxyOptions): Proxy {
         code: 'body_too_large',
         detail: `Bodies may have ${options.maxBodyBytes} bytes, this one has ${scanned.contentLength}.`,
       });
-    progress.sandbox = address.sandbox;
+    exchange.sandbox = address.sandbox;
     const { identity } = options;
-    if (identity === undefined) return admit(progress, scanned, address, options.anonymous, closed);
+    if (identity === undefined) return admit(exchange, scanned, address, options.anonymous, client);
     const credential = bearerToken(scanned.sandboxAuthorization ?? scanned.authorization);
     const nowMs = Date.now();
     const known = credential === undefined ? undefined : identity.cached(credential, nowMs);
-    if (known !== undefined) return admit(progress, scanned, address, known, closed);
+    if (known !== undefined) return admit(exchange, scanned, address, known, client);
     return identity.authenticate(credential, nowMs).then((principal) => {
       if (principal === undefined)
         throw new ProblemError({
           code: 'unauthenticated',
           detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
         });
-      return admit(progress, scanned, address, principal, closed);
+      return admit(exchange, scanned, address, principal, client);
     });
   }
 
   function admit(
-    progress: Progress,
+    exchange: Exchange,
     scanned: ScannedHeaders,
     address: SandboxAddress,
     principal: Principal,
-    closed: () => AbortSignal,
+    client: ServerResponse | Duplex,
   ): Target | Promise<Target> {
     const namespace = address.namespace ?? principal.defaultNamespace;
-    progress.namespace = namespace;
-    progress.credentialId = principal.credentialId;
+    exchange.namespace = namespace;
+    exchange.credentialId = principal.credentialId;
     if (!principal.scopes.has('route'))
       throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
     const { tenant } = principal;
     const startedAtMs = performance.now();
     refuseIf(options.limits.enter(tenant, startedAtMs));
-    progress.usage = tenant.usage;
+    exchange.usage = tenant.usage;
     const name = { namespace, name: address.sandbox };
     const route = maySee(principal, name) ? options.table.find(namespace, address.sandbox) : undefined;
     if (route === undefined || route.sandbox.pooled) {
@@ -149,11 +121,10 @@ export function createProxy(options: ProxyOptions): Proxy {
       });
     }
     const port = address.port ?? route.sandbox.port;
-    const target = { address, scanned, principal, route, port };
     const routable = options.table.isRoutable(route);
     refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
     refuseIf(options.limits.enterSandbox(tenant, route, startedAtMs));
-    if (routable) return { ...target, pod: route.pod as PodRecord, waitedMs: 0 };
+    if (routable) return { address, scanned, principal, route, port, pod: route.pod as PodRecord, waitedMs: 0 };
     refuseIf(options.limits.hold(tenant));
     return options.waker
       .wake({
@@ -163,13 +134,13 @@ export function createProxy(options: ProxyOptions): Proxy {
         beginning: () => options.limits.beginWake(tenant, route, performance.now()),
         ended: () => options.limits.endWake(route),
         timeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
-        signal: closed(),
+        signal: closeSignal(client),
       })
       .finally(() => options.limits.release(tenant))
       .then((result) => {
         if ('problem' in result) throw new ProblemError(result.problem);
         refuseIf(options.refusedByClass(tenant, route, result.pod));
-        return { ...target, pod: result.pod, waitedMs: result.waitedMs };
+        return { address, scanned, principal, route, port, pod: result.pod, waitedMs: result.waitedMs };
       });
   }
 
@@ -193,87 +164,50 @@ export function createProxy(options: ProxyOptions): Proxy {
     return headers;
   }
 
-  function refuse(error: unknown): Problem {
-    if (error instanceof ProblemError) return error.problem;
-    return { code: 'internal', detail: 'The router failed; its log says why.' };
+  function problemOf(exchange: Exchange, error: unknown): Problem {
+    const { sandbox, namespace } = exchange;
+    if (error instanceof ProblemError) return { sandbox, namespace, ...error.problem };
+    options.report(`answering ${exchange.request.method} for ${namespace ?? ''}/${sandbox ?? ''}`, error);
+    return { sandbox, namespace, code: 'internal', detail: 'The router failed; its log says why.' };
+  }
+
+  const accounting: ExchangeEnd = {
+    ended: (exchange) => {
+      inFlight--;
+      if (exchange.usage !== undefined) options.limits.leave(exchange.usage);
+      options.finished(exchange);
+    },
+  };
+
+  function begin(request: IncomingMessage): Exchange {
+    inFlight++;
+    return new Exchange(request, performance.now(), accounting);
   }
 
   return {
     inFlight: () => inFlight,
 
     handle: (request, response, expectContinue) => {
-      const startedAtMs = performance.now();
-      const connection = request.socket;
-      const progress: Progress = {};
-      inFlight++;
-      let finished = false;
-      const finish = (status: number, problem?: Problem, requestId?: string) => {
-        if (finished) return;
-        finished = true;
-        inFlight--;
-        if (progress.usage !== undefined) options.limits.leave(progress.usage);
-        options.finished({
-          request,
-          connection,
-          status,
-          durationMs: performance.now() - startedAtMs,
-          sandbox: progress.sandbox,
-          namespace: progress.namespace,
-          credentialId: progress.credentialId,
-          problem,
-          requestId,
-        });
-      };
+      const exchange = begin(request);
       const fail = (error: unknown) => {
-        const problem = { sandbox: progress.sandbox, namespace: progress.namespace, ...refuse(error) };
+        const problem = problemOf(exchange, error);
         const requestId = randomUUID();
         // A body that nobody reads can't be followed by another request.
         if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
           response.shouldKeepAlive = false;
         sendProblem(response, problem, requestId, isNavigation(request));
-        finish(response.statusCode, problem, requestId);
+        exchange.finish(response.statusCode, problem, requestId);
       };
       const go = (target: Target) => {
         if (response.destroyed) {
-          finish(499);
+          exchange.finish(499);
           return;
         }
         if (expectContinue) response.writeContinue();
-        const { route } = target;
-        options.activity.begin(route, performance.now());
-        let waiting = true;
-        const stopWaiting = () => {
-          if (waiting) options.activity.end(route, performance.now());
-          waiting = false;
-        };
-        forwardHttp({
-          request,
-          response,
-          pool: options.pools.get(target.pod, target.port),
-          path: target.address.rest,
-          headers: upstreamHeaders(request, target),
-          hasBody: target.scanned.hasBody,
-          rewrite: { prefix: target.address.prefix, host: target.scanned.host ?? '' },
-          extraHeaders: target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined,
-          isCurrent: () => route.pod?.uid === target.pod.uid,
-          // From its head on, a stream counts only while it moves.
-          streaming: stopWaiting,
-          moved: () => options.activity.touch(route, performance.now()),
-          done: (status, failure) => {
-            stopWaiting();
-            if (failure === undefined || failure.answered) finish(status);
-            else
-              fail(
-                new ProblemError({
-                  code: failure.code,
-                  detail: `${failure.detail} (${target.address.sandbox}, port ${target.port})`,
-                }),
-              );
-          },
-        });
+        forwardHttp(new HttpExchange(exchange, target, response, upstreamHeaders(request, target), options, fail));
       };
       try {
-        const located = locate(request, progress, () => closeSignal(response));
+        const located = locate(exchange, response);
         if (located instanceof Promise) located.then(go).catch(fail);
         else go(located);
       } catch (error) {
@@ -282,36 +216,18 @@ export function createProxy(options: ProxyOptions): Proxy {
     },
 
     upgrade: (request, socket, head) => {
-      const startedAtMs = performance.now();
-      const connection = request.socket;
-      const progress: Progress = {};
-      inFlight++;
-      const finish = (status: number, problem?: Problem, requestId?: string) => {
-        inFlight--;
-        if (progress.usage !== undefined) options.limits.leave(progress.usage);
-        options.finished({
-          request,
-          connection,
-          status,
-          durationMs: performance.now() - startedAtMs,
-          sandbox: progress.sandbox,
-          namespace: progress.namespace,
-          credentialId: progress.credentialId,
-          problem,
-          requestId,
-        });
-      };
+      const exchange = begin(request);
       const fail = (error: unknown) => {
-        const problem = { sandbox: progress.sandbox, namespace: progress.namespace, ...refuse(error) };
+        const problem = problemOf(exchange, error);
         const requestId = randomUUID();
         const bytes = problemBytes(problem, requestId);
         if (!socket.destroyed) socket.end(bytes);
-        finish(Number(bytes.slice(9, 12)), problem, requestId);
+        exchange.finish(Number(bytes.slice(9, 12)), problem, requestId);
       };
       socket.on('error', () => socket.destroy());
       const go = (target: Target) => {
         if (socket.destroyed) {
-          finish(499);
+          exchange.finish(499);
           return;
         }
         const headers = upstreamHeaders(request, target);
@@ -328,13 +244,13 @@ export function createProxy(options: ProxyOptions): Proxy {
           handshakeTimeoutMs: options.responseHeaderTimeoutMs,
           moved: () => options.activity.touch(target.route, performance.now()),
           done: (status, failure) => {
-            if (failure === undefined || failure.answered) finish(status);
+            if (failure === undefined || failure.answered) exchange.finish(status);
             else fail(new ProblemError({ code: failure.code, detail: failure.detail }));
           },
         });
       };
       try {
-        const located = locate(request, progress, () => closeSignal(socket));
+        const located = locate(exchange, socket);
         if (located instanceof Promise) located.then(go).catch(fail);
         else go(located);
       } catch (error) {
@@ -342,6 +258,73 @@ export function createProxy(options: ProxyOptions): Proxy {
       }
     },
   };
+}
+
+/** An exchange that is being forwarded: what `forward/` asks for, with methods in place of a closure for each. */
+class HttpExchange implements ForwardRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly pool: ForwardRequest['pool'];
+  readonly path: string;
+  readonly headers: string[];
+  readonly hasBody: boolean;
+  readonly rewrite: ForwardRequest['rewrite'];
+  readonly extraHeaders: string[] | undefined;
+  private readonly exchange: Exchange;
+  private readonly target: Target;
+  private readonly activity: ActivityTracker;
+  private readonly fail: (error: unknown) => void;
+  /** Whether the sandbox is counted as in use by this request. */
+  private waiting = true;
+
+  constructor(
+    exchange: Exchange,
+    target: Target,
+    response: ServerResponse,
+    headers: string[],
+    { pools, activity }: ProxyOptions,
+    fail: (error: unknown) => void,
+  ) {
+    this.request = exchange.request;
+    this.response = response;
+    this.pool = pools.get(target.pod, target.port);
+    this.path = target.address.rest;
+    this.headers = headers;
+    this.hasBody = target.scanned.hasBody;
+    this.rewrite = { prefix: target.address.prefix, host: target.scanned.host ?? '' };
+    this.extraHeaders = target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined;
+    this.exchange = exchange;
+    this.target = target;
+    this.activity = activity;
+    this.fail = fail;
+    activity.begin(target.route, target.waitedMs > 0 ? performance.now() : exchange.startedAtMs);
+  }
+
+  isCurrent(): boolean {
+    return this.target.route.pod?.uid === this.target.pod.uid;
+  }
+
+  /** From its head on, a stream counts only while it moves. */
+  streaming(): void {
+    if (this.waiting) this.activity.end(this.target.route, performance.now());
+    this.waiting = false;
+  }
+
+  moved(): void {
+    this.activity.touch(this.target.route, performance.now());
+  }
+
+  done(status: number, failure: UpstreamFailure | undefined): void {
+    this.streaming();
+    if (failure === undefined || failure.answered) this.exchange.finish(status);
+    else
+      this.fail(
+        new ProblemError({
+          code: failure.code,
+          detail: `${failure.detail} (${this.target.address.sandbox}, port ${this.target.port})`,
+        }),
+      );
+  }
 }
 
 /** @throws ProblemError */

@@ -8,6 +8,7 @@ import { type HttpResourceClient, startLeaderElection } from '../kubernetes/inde
 import { createRouterMetrics } from '../telemetry/index.ts';
 import { compactHeap } from './compact-heap.ts';
 import { registerControlApi } from './control-api.ts';
+import type { RequestOutcome } from './exchange.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { ANONYMOUS, type Identity } from './identity/index.ts';
@@ -21,7 +22,7 @@ import {
 } from './policy/index.ts';
 import { startPolicyFeed } from './policy-feed.ts';
 import { problemBytes } from './problem.ts';
-import { createProxy, type RequestOutcome } from './proxy.ts';
+import { createProxy } from './proxy.ts';
 import { createSandboxWriter } from './sandbox-writer.ts';
 import { createRoutingTable, type PodRecord, type Route } from './table/index.ts';
 import { createActivityTracker, createIdlePauser, createWaker, type WakeLimits } from './wake/index.ts';
@@ -156,6 +157,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     connectTimeoutMs: TIMEOUTS.connectMs,
     responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
     finished: account,
+    report: options.report,
   });
   const metrics = createRouterMetrics({
     inFlight: proxy.inFlight,

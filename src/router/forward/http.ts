@@ -37,9 +37,9 @@ export interface UpstreamFailure {
 /** Pauses before a refused dial is tried again; nothing was sent by then. */
 const DIAL_RETRY_MS = [100, 200, 400];
 const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
-/** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
 /** Above this, copying a body costs more than a second piece in a write. */
 const SMALL_BODY_BYTES = 4096;
+/** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 /**
