@@ -1,0 +1,78 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { SandboxAddress } from './address/index.ts';
+import type { ScannedHeaders } from './forward/index.ts';
+import type { Principal } from './identity/index.ts';
+import type { TenantUsage } from './policy/index.ts';
+import type { Problem } from './problem.ts';
+import type { PodRecord, Route } from './table/index.ts';
+
+/** One finished request, for metrics and the access log. */
+export interface RequestOutcome {
+  request: IncomingMessage;
+  /** The client's connection; a request whose body was sent on knows it no more. */
+  connection: Socket;
+  status: number;
+  durationMs: number;
+  sandbox: string | undefined;
+  namespace: string | undefined;
+  credentialId: string | undefined;
+  problem: Problem | undefined;
+  requestId: string | undefined;
+}
+
+/** What finding its way made of a request. */
+export interface Target {
+  address: SandboxAddress;
+  scanned: ScannedHeaders;
+  principal: Principal;
+  route: Route;
+  pod: PodRecord;
+  port: number;
+  waitedMs: number;
+}
+
+/** What ends with an exchange. */
+export interface ExchangeEnd {
+  /** It ended; called once. */
+  ended(exchange: Exchange): void;
+}
+
+/**
+ * One request on its way: what is known of it so far, and in the end what became of it. A class, and the very object that metrics and the access log get:
+ * it is made for every request, and closures over its parts would cost more than all of them.
+ */
+export class Exchange implements RequestOutcome {
+  readonly request: IncomingMessage;
+  readonly connection: Socket;
+  readonly startedAtMs: number;
+  private readonly end: ExchangeEnd;
+  sandbox: string | undefined = undefined;
+  namespace: string | undefined = undefined;
+  credentialId: string | undefined = undefined;
+  /** Limits in which the request is counted until it ends. */
+  usage: TenantUsage | undefined = undefined;
+  status = 0;
+  durationMs = 0;
+  problem: Problem | undefined = undefined;
+  requestId: string | undefined = undefined;
+  private finished = false;
+
+  constructor(request: IncomingMessage, startedAtMs: number, end: ExchangeEnd) {
+    this.request = request;
+    this.connection = request.socket;
+    this.startedAtMs = startedAtMs;
+    this.end = end;
+  }
+
+  /** Takes the outcome; only the first counts. */
+  finish(status: number, problem?: Problem, requestId?: string): void {
+    if (this.finished) return;
+    this.finished = true;
+    this.status = status;
+    this.problem = problem;
+    this.requestId = requestId;
+    this.durationMs = performance.now() - this.startedAtMs;
+    this.end.ended(this);
+  }
+}
