@@ -6,10 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import autocannon from 'autocannon';
 import { projectRoot } from '../test/support/checkout.ts';
+import { freePort } from '../test/support/free-port.ts';
 import type { BenchOptions } from './run.ts';
 import { type FakeCluster, startFakeCluster } from './support/fake-cluster.ts';
 import { type Peer, startPeers } from './support/peers.ts';
-import { cpuTimeUs, freePort, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
+import { cpuTimeUs, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
 import { machine, median } from './support/statistics.ts';
 
 export const description = 'CPU per proxied request and requests per second on one core; --peers adds other proxies';

@@ -9,9 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createRoutingTable, projectPod, projectSandbox } from '../src/router/table/index.ts';
 import { projectRoot } from '../test/support/checkout.ts';
+import { freePort } from '../test/support/free-port.ts';
 import type { BenchOptions } from './run.ts';
 import { podObject, sandboxObject } from './support/fake-cluster.ts';
-import { cpuTimeUs, freePort, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
+import { cpuTimeUs, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 
 export const description = 'routing table: memory, first sync, lookups and changes at 100,000 sandboxes';

@@ -13,11 +13,12 @@ import {
   SANDBOXES,
   type Sandbox,
 } from '../src/kubernetes/index.ts';
+import { freePort } from '../test/support/free-port.ts';
 import { startKubeApiServer } from '../test/support/kube-apiserver.ts';
 import { startServe, writeKeys } from '../test/support/serve.ts';
 import { prepareTools } from '../test/support/tools.ts';
 import type { BenchOptions } from './run.ts';
-import { freePort, startMeasured } from './support/processes.ts';
+import { startMeasured } from './support/processes.ts';
 import { machine, percentile } from './support/statistics.ts';
 
 export const description = 'from Ready in a real API server to the first routed request, at 300 sandboxes a second';
@@ -124,7 +125,7 @@ function podOf(name: string, uid: string): Pod {
     metadata: {
       namespace: 'default',
       name,
-      labels: { [NAME_HASH_LABEL]: nameHash(name) },
+      labels: { [NAME_HASH_LABEL]: nameHash(name), 'sandbox-router/egress': 'none' },
       ownerReferences: [{ apiVersion: 'agents.x-k8s.io/v1beta1', kind: 'Sandbox', name, uid, controller: true }],
     },
     spec: { nodeName: 'bench', containers: [{ name: 'a', image: 'example.test/a' }] },

@@ -3,7 +3,8 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort, type Measured, startMeasured } from './processes.ts';
+import { freePort } from '../../test/support/free-port.ts';
+import { type Measured, startMeasured } from './processes.ts';
 
 /** A proxy to compare with: one worker, keep-alive on both sides, no access log. */
 export interface Peer {

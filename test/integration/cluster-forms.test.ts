@@ -8,11 +8,10 @@ import {
   nameHash,
   PODS,
   type Pod,
-  type ResourceType,
   SANDBOX_FORMS,
   type SandboxForm,
 } from '../../src/kubernetes/index.ts';
-import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
+import { CUSTOM_RESOURCE_DEFINITIONS, type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
 import { rawRequest } from '../support/raw-request.ts';
 import { type ServeProcess, startServe, writeKeys } from '../support/serve.ts';
 import { startStandInKubelet } from '../support/stand-in-kubelet.ts';
@@ -20,13 +19,6 @@ import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { NODE_NAME } from './world.ts';
 
-const DEFINITIONS: ResourceType = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  plural: 'customresourcedefinitions',
-  kind: 'CustomResourceDefinition',
-  namespaced: false,
-};
 const PORT = 8899;
 
 describe('a cluster that serves Sandboxes in another form', {
@@ -79,14 +71,14 @@ describe('a cluster that serves Sandboxes in another form', {
       });
       await createPod(woken, form);
       assert.equal((await answer).status, 200);
-      await kube.client.delete(DEFINITIONS, { name: `${form.type.plural}.${form.type.group}` });
+      await kube.client.delete(CUSTOM_RESOURCE_DEFINITIONS, { name: `${form.type.plural}.${form.type.group}` });
     });
 
   const key = (name: string) => ({ namespace: 'default', name });
 
   /** Makes the API serve this form, and no other. */
   async function serve({ type }: SandboxForm): Promise<void> {
-    await kube.client.create(DEFINITIONS, {
+    await kube.client.create(CUSTOM_RESOURCE_DEFINITIONS, {
       apiVersion: 'apiextensions.k8s.io/v1',
       kind: 'CustomResourceDefinition',
       metadata: {
@@ -136,7 +128,7 @@ describe('a cluster that serves Sandboxes in another form', {
       kind: 'Pod',
       metadata: {
         ...key(metadata.name),
-        labels: { 'agents.x-k8s.io/sandbox-name-hash': nameHash(metadata.name) },
+        labels: { 'agents.x-k8s.io/sandbox-name-hash': nameHash(metadata.name), 'sandbox-router/egress': 'none' },
         ownerReferences: [
           {
             apiVersion: `${type.group}/${type.version}`,

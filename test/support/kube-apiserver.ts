@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KINDS } from '../../src/engine/api/kinds/index.ts';
@@ -16,6 +15,7 @@ import {
   SANDBOXES,
 } from '../../src/kubernetes/index.ts';
 import { customResourceDefinition } from './custom-resource-definition.ts';
+import { freePort } from './free-port.ts';
 import { toolPath } from './tools.ts';
 import { until } from './until.ts';
 
@@ -35,7 +35,7 @@ export interface KubeApiServer {
 }
 
 /** apiextensions.k8s.io/v1 CustomResourceDefinition. */
-const DEFINITIONS: ResourceType = {
+export const CUSTOM_RESOURCE_DEFINITIONS: ResourceType = {
   group: 'apiextensions.k8s.io',
   version: 'v1',
   plural: 'customresourcedefinitions',
@@ -154,10 +154,10 @@ export async function startKubeApiServer(
   try {
     await startApi();
     const kinds = KINDS.filter((kind) => !kind.builtIn && (options.kinds?.(kind) ?? true));
-    for (const kind of kinds) await client.create(DEFINITIONS, customResourceDefinition(kind));
+    for (const kind of kinds) await client.create(CUSTOM_RESOURCE_DEFINITIONS, customResourceDefinition(kind));
     for (const kind of kinds)
       await until(`${kind.kind} is served`, async () => {
-        const found = await client.get<KubernetesObject & { status?: Conditions }>(DEFINITIONS, {
+        const found = await client.get<KubernetesObject & { status?: Conditions }>(CUSTOM_RESOURCE_DEFINITIONS, {
           name: `${kind.plural}.${kind.group}`,
         });
         return found.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True');
@@ -211,13 +211,4 @@ async function stop(child: ChildProcess | undefined): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGKILL');
   await ended;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
