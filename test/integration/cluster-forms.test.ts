@@ -110,6 +110,7 @@ describe('a cluster that serves Sandboxes in another form', {
 
   function objectOf({ type }: SandboxForm, name: string): KubernetesObject {
     const template = {
+      metadata: { labels: { 'sandbox-router/egress': 'none' } },
       spec: { containers: [{ name: 'a', image: 'example.test/a', ports: [{ containerPort: PORT }] }] },
     };
     const spec = type.group === 'sandbox.gke.io' ? { template } : { podTemplate: template };
