@@ -51,7 +51,7 @@ export async function startConfiguredRouter(
     adminListen: parseListenAddress(settings.adminListen),
     policy: configured.policy,
     configurationRefusal: configured.refusal,
-    identity: configuredIdentity(settings, configured, upTokenFile),
+    identity: configuredIdentity(settings, configured, upTokenFile, client),
     baseDomain: settings.baseDomain,
     pathPrefix: settings.pathPrefix,
     trustedProxies: settings.trustedProxies,

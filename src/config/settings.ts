@@ -1,4 +1,5 @@
 import { type EgressClassSettings, parseEgressClasses } from './egress-classes.ts';
+import { identitySettings } from './identity-settings.ts';
 import {
   boolean,
   count,
@@ -101,6 +102,7 @@ export const settings = {
     commands: routers,
     parse: text,
   }),
+  ...identitySettings,
   insecureNoAuth: define({
     key: 'insecureNoAuth',
     description: 'let anybody in; refuses to listen on anything but loopback',

@@ -51,9 +51,6 @@ export function apiPath(type: ResourceType, namespace?: string, name?: string, s
   return `${root}${scope}/${type.plural}${object}${subresource === undefined ? '' : `/${subresource}`}`;
 }
 
-/** Types whose manifests the CLI applies by kind. */
-export const KNOWN_RESOURCES: readonly ResourceType[] = [SANDBOXES, PODS, NAMESPACES, EVENTS, SERVICES];
-
 /** v1 Node. */
 export const NODES: ResourceType = {
   group: '',
@@ -150,3 +147,33 @@ export const SELF_SUBJECT_ACCESS_REVIEWS: ResourceType = {
   kind: 'SelfSubjectAccessReview',
   namespaced: false,
 };
+/** authentication.k8s.io/v1 TokenReview: whose token this is; nothing is stored. */
+export const TOKEN_REVIEWS: ResourceType = {
+  group: 'authentication.k8s.io',
+  version: 'v1',
+  plural: 'tokenreviews',
+  kind: 'TokenReview',
+  namespaced: false,
+};
+/** authorization.k8s.io/v1 SubjectAccessReview: a question about somebody's rights; nothing is stored. */
+export const SUBJECT_ACCESS_REVIEWS: ResourceType = {
+  group: 'authorization.k8s.io',
+  version: 'v1',
+  plural: 'subjectaccessreviews',
+  kind: 'SubjectAccessReview',
+  namespaced: false,
+};
+
+/** Types whose manifests the CLI applies by kind. */
+export const KNOWN_RESOURCES: readonly ResourceType[] = [
+  SANDBOXES,
+  PODS,
+  NAMESPACES,
+  EVENTS,
+  SERVICES,
+  PERSISTENT_VOLUME_CLAIMS,
+  NETWORK_POLICIES,
+  SANDBOX_TEMPLATES,
+  SANDBOX_WARM_POOLS,
+  SANDBOX_CLAIMS,
+];

@@ -63,7 +63,9 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     const principal = await caller(request, scopes);
     const { name = '' } = request.params as { name?: string };
     const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
-    const route = maySee(principal, { namespace, name }) ? table.find(namespace, name) : undefined;
+    const allowed =
+      maySee(principal, { namespace, name }) && (await principal.mayProxy?.({ namespace, name })) !== false;
+    const route = allowed ? table.find(namespace, name) : undefined;
     if (route === undefined)
       throw new ProblemError({
         code: 'sandbox_not_found',
@@ -103,11 +105,13 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
 
   fastify.get('/-/v1/sandboxes', async (request) => {
     const principal = await caller(request);
-    const { namespace } = request.query as { namespace?: string };
+    // Where the cluster is asked about each sandbox, not about all of them at once.
+    const { namespace = principal.mayProxy && principal.defaultNamespace } = request.query as { namespace?: string };
     const items: SandboxView[] = [];
     for (const route of table.routes()) {
       if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
-      if (maySee(principal, route.sandbox)) items.push(view(route, table));
+      if (!maySee(principal, route.sandbox)) continue;
+      if ((await principal.mayProxy?.(route.sandbox)) !== false) items.push(view(route, table));
     }
     return { items };
   });

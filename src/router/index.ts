@@ -3,13 +3,21 @@ export {
   createApiKey,
   createApiKeyAuthenticator,
   createIdentity,
+  createJwtAuthenticator,
+  createRemoteKeys,
+  createScopedTokenAuthenticator,
+  createTokenReviewAuthenticator,
   createUpTokenAuthenticator,
   formatApiKeys,
   type Identity,
+  type JwtIssuer,
   parseApiKeys,
+  parsePublicKeys,
   SCOPES,
   type Scope,
+  type ScopedTokenKey,
   type StoredApiKey,
+  scopedTokenKey,
 } from './identity/index.ts';
 export { createPolicy, type Policy, type PolicySettings } from './policy/index.ts';
 export { type IdleOptions, type Router, type RouterOptions, startRouter } from './router.ts';

@@ -15,7 +15,7 @@ import {
   type UpstreamFailure,
   type UpstreamPools,
 } from './forward/index.ts';
-import { bearerToken, type Identity, maySee, type Principal } from './identity/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type SandboxName } from './identity/index.ts';
 import type { Limits, Tenant } from './policy/index.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from './problem.ts';
 import type { PodRecord, Route, RoutingTable } from './table/index.ts';
@@ -101,11 +101,26 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (!principal.scopes.has('route'))
       throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
     const { tenant } = principal;
-    const startedAtMs = performance.now();
-    refuseIf(options.limits.enter(tenant, startedAtMs));
+    refuseIf(options.limits.enter(tenant, performance.now()));
     exchange.usage = tenant.usage;
+    const { sandbox: only, mayProxy } = principal;
+    if (only !== undefined) refuseIf(refusedByToken(only, namespace, address.sandbox, scanned));
     const name = { namespace, name: address.sandbox };
-    const route = maySee(principal, name) ? options.table.find(namespace, address.sandbox) : undefined;
+    const allowed = maySee(principal, name) && (mayProxy === undefined || mayProxy(name));
+    if (typeof allowed === 'boolean') return find(scanned, address, principal, client, namespace, allowed);
+    return allowed.then((answer) => find(scanned, address, principal, client, namespace, answer));
+  }
+
+  function find(
+    scanned: ScannedHeaders,
+    address: SandboxAddress,
+    principal: Principal,
+    client: ServerResponse | Duplex,
+    namespace: string,
+    allowed: boolean,
+  ): Target | Promise<Target> {
+    const { tenant } = principal;
+    const route = allowed ? options.table.find(namespace, address.sandbox) : undefined;
     if (route === undefined || route.sandbox.pooled) {
       if (!options.isSynced())
         throw new ProblemError({
@@ -123,7 +138,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     const port = address.port ?? route.sandbox.port;
     const routable = options.table.isRoutable(route);
     refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
-    refuseIf(options.limits.enterSandbox(tenant, route, startedAtMs));
+    refuseIf(options.limits.enterSandbox(tenant, route, performance.now()));
     if (routable) return { address, scanned, principal, route, port, pod: route.pod as PodRecord, waitedMs: 0 };
     refuseIf(options.limits.hold(tenant));
     return options.waker
@@ -325,6 +340,23 @@ class HttpExchange implements ForwardRequest {
         }),
       );
   }
+}
+
+/** What contract section 3.4 refuses to whoever has a token for one sandbox, the same whether the other exists or not. */
+function refusedByToken(
+  only: SandboxName,
+  namespace: string,
+  name: string,
+  scanned: ScannedHeaders,
+): Problem | undefined {
+  if (scanned.sandboxPodIp !== undefined || scanned.sandboxUid !== undefined)
+    return {
+      code: 'forbidden',
+      detail: 'A scoped token names its sandbox; X-Sandbox-Pod-IP and X-Sandbox-UID are refused.',
+    };
+  if (only.namespace !== namespace || only.name !== name)
+    return { code: 'forbidden', detail: 'This token is for another sandbox.' };
+  return undefined;
 }
 
 /** @throws ProblemError */
