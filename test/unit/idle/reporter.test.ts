@@ -39,8 +39,10 @@ describe('reports of activity', () => {
   it('of 10,000 sandboxes in constant use are one write each in an interval, a few at once: 333 a second', async () => {
     const { reporter, writes, most } = counted();
     const used = routes();
-    for (let second = 0; second < 60; second++) reporter.report(used, 1_000_000 + second * 1000);
-    await until('all are written', () => reporter.pendingCount() === 0);
+    for (let second = 0; second < 60; second += 5) {
+      reporter.report(used, 1_000_000 + second * 1000);
+      await until('all are written', () => reporter.pendingCount() === 0);
+    }
     assert.equal(writes(), 2 * (SANDBOXES - 1), 'two intervals; the one that never idles is nobody’s business');
     assert.ok(most() <= 8, `${most()} at once`);
   });
