@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import { createEngineApi, ensureCertificates, type PodLogs, writeKubeconfig } from './api/index.ts';
 import { createCommandShell } from './command-shell.ts';
-import { startPodController, startSandboxController } from './controllers/index.ts';
+import { startExtensionControllers, startPodController, startSandboxController } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
 import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
 import { createPodLogs } from './pod-logs.ts';
@@ -82,7 +82,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     nodeName: NODE_NAME,
     failed: report,
   });
-  await sandboxes.synced;
+  const extensions = startExtensionControllers({ client: api.client, failed: report });
+  await Promise.all([sandboxes.synced, extensions.synced]);
   const certificates = await ensureCertificates(join(engineDirectory, 'tls'), {
     clock: Date.now,
     names: [options.listen.host],
@@ -100,6 +101,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     runtime,
     warnings: warningsOf(runtime, selected.reason, namespaces && !firewall),
     close: async () => {
+      await extensions.close();
       await sandboxes.close();
       const problems = await pods.hibernate();
       await api.close();

@@ -22,6 +22,21 @@ export const EXTENSIONS_GROUP = 'extensions.agents.x-k8s.io';
 /** Annotation on a Sandbox that names its Pod when the Pod's name differs. */
 export const POD_NAME_ANNOTATION = 'agents.x-k8s.io/pod-name';
 
+/** Label on a Sandbox: `warm` from a pool, `cold` made for its claim. */
+export const LAUNCH_TYPE_LABEL = 'agents.x-k8s.io/launch-type';
+/** Label on a Sandbox in a pool: hash of the blueprint that it was made from; the other one is its deprecated sibling. */
+export const TEMPLATE_HASH_LABEL = 'agents.x-k8s.io/sandbox-template-hash';
+export const POD_TEMPLATE_HASH_LABEL = 'agents.x-k8s.io/sandbox-pod-template-hash';
+/** Annotation on a Sandbox: name of its template. */
+export const TEMPLATE_REF_ANNOTATION = 'agents.x-k8s.io/sandbox-template-ref';
+/** Annotation (formerly a label) on a claim: the Sandbox that it chose. */
+export const SANDBOX_NAME_ANNOTATION = 'agents.x-k8s.io/sandbox-name';
+/** Annotations on a claim: when the controller first saw it, and when it was first Ready (RFC 3339). */
+export const FIRST_OBSERVED_ANNOTATION = 'agents.x-k8s.io/controller-first-observed-at';
+export const FIRST_READY_ANNOTATION = 'agents.x-k8s.io/claim-first-ready-at';
+/** Annotation on Pods in a pool: an autoscaler may take their node away. */
+export const SAFE_TO_EVICT_ANNOTATION = 'cluster-autoscaler.kubernetes.io/safe-to-evict';
+
 /** Annotation on a Sandbox: the port that its URL reaches when the URL names none. */
 export const PORT_ANNOTATION = 'sandbox-router/port';
 /** Annotation on a Sandbox: `never` keeps requests from waking it. */

@@ -16,6 +16,7 @@ interface Event extends KubernetesObject {
 /** Tells users about an object in `kubectl describe` and `kubectl get events`. Never throws: an Event is never worth a failed pass. */
 export interface EventRecorder {
   warn(object: KubernetesObject, reason: string, message: string): void;
+  note(object: KubernetesObject, reason: string, message: string): void;
 }
 
 /** Writes v1 Events under the name of a component. */
@@ -25,24 +26,32 @@ export function createEventRecorder(
   now: () => Date,
   failed: (what: string, error: unknown) => void,
 ): EventRecorder {
+  function record(
+    type: Event['type'],
+    { apiVersion, kind, metadata }: KubernetesObject,
+    reason: string,
+    message: string,
+  ): void {
+    const { name, namespace = 'default', uid } = metadata;
+    const at = rfc3339(now());
+    const event: Event = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: '', generateName: `${name}.`, namespace },
+      involvedObject: { apiVersion, kind, namespace, name, ...(uid === undefined ? {} : { uid }) },
+      type,
+      reason,
+      message: message.slice(0, 1024),
+      source: { component },
+      firstTimestamp: at,
+      lastTimestamp: at,
+      count: 1,
+    };
+    client.create(EVENTS, event).catch((error) => failed(`event ${reason} of ${namespace}/${name}`, error));
+  }
+
   return {
-    warn: ({ apiVersion, kind, metadata }, reason, message) => {
-      const { name, namespace = 'default', uid } = metadata;
-      const at = rfc3339(now());
-      const event: Event = {
-        apiVersion: 'v1',
-        kind: 'Event',
-        metadata: { name: '', generateName: `${name}.`, namespace },
-        involvedObject: { apiVersion, kind, namespace, name, ...(uid === undefined ? {} : { uid }) },
-        type: 'Warning',
-        reason,
-        message: message.slice(0, 1024),
-        source: { component },
-        firstTimestamp: at,
-        lastTimestamp: at,
-        count: 1,
-      };
-      client.create(EVENTS, event).catch((error) => failed(`event ${reason} of ${namespace}/${name}`, error));
-    },
+    warn: (object, reason, message) => record('Warning', object, reason, message),
+    note: (object, reason, message) => record('Normal', object, reason, message),
   };
 }

@@ -1,2 +1,3 @@
+export { type ExtensionControllersOptions, startExtensionControllers } from './extensions.ts';
 export { type PodController, type PodControllerOptions, startPodController } from './pod/index.ts';
 export { type RunningController, type SandboxControllerOptions, startSandboxController } from './sandbox/index.ts';

@@ -27,13 +27,13 @@ export function controllerOf(object: KubernetesObject): OwnerReference | undefin
   return object.metadata.ownerReferences?.find(({ controller }) => controller === true);
 }
 
-/** The reference that makes a Sandbox the controller of an object. */
-export function ownerReferenceTo(sandbox: Sandbox): OwnerReference {
+/** The reference that makes an owner (a Sandbox, a claim, a pool) the controller of an object. */
+export function ownerReferenceTo(owner: KubernetesObject): OwnerReference {
   return {
-    apiVersion: sandbox.apiVersion,
-    kind: sandbox.kind,
-    name: sandbox.metadata.name,
-    uid: sandbox.metadata.uid ?? '',
+    apiVersion: owner.apiVersion,
+    kind: owner.kind,
+    name: owner.metadata.name,
+    uid: owner.metadata.uid ?? '',
     controller: true,
     blockOwnerDeletion: true,
   };
