@@ -3,6 +3,7 @@ import { ConfigError } from '../config/index.ts';
 import { ApiError } from '../kubernetes/index.ts';
 import { doctorCommand } from './doctor.ts';
 import { engineCommand } from './engine.ts';
+import { explainCommand } from './explain.ts';
 import { listCommand } from './list.ts';
 import { pauseCommand } from './pause.ts';
 import { resumeCommand } from './resume.ts';
@@ -23,6 +24,7 @@ const program = new Command('sandbox-router')
   .addCommand(resumeCommand())
   .addCommand(listCommand())
   .addCommand(tokenCommand())
+  .addCommand(explainCommand())
   .addCommand(doctorCommand());
 
 try {

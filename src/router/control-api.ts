@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isApiError } from '../kubernetes/index.ts';
+import type { AddressOptions } from './address/index.ts';
+import { explain } from './explain.ts';
 import { scanHeaders } from './forward/index.ts';
 import { bearerToken, type Identity, maySee, type Principal, type Scope } from './identity/index.ts';
 import type { Limits, Tenant } from './policy/index.ts';
@@ -14,6 +16,8 @@ export interface ControlApiOptions {
   identity: Identity | undefined;
   anonymous: Principal;
   limits: Limits;
+  address: AddressOptions;
+  unenforcedReason(podUid: string): string | undefined;
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
 }
 
@@ -128,6 +132,14 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
       podUid: routable ? pod?.uid : null,
       port: sandbox.port,
     };
+  });
+
+  fastify.post('/-/v1/explain', async (request) => {
+    const principal = await caller(request);
+    const { url, token } = (request.body ?? {}) as Record<string, unknown>;
+    if (typeof url !== 'string' || (token !== undefined && typeof token !== 'string'))
+      throw new ProblemError({ code: 'bad_request', detail: 'A body such as {"url": "…", "token": "…"} is wanted.' });
+    return await explain(options, principal, { url, token }, Date.now());
   });
 
   fastify.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {

@@ -139,6 +139,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     feed.isSynced() && (policy.settings().egressVerify !== 'enforce' || policyFeed?.isSynced() === true);
   const byClass = (tenant: Tenant, route: Route, pod: PodRecord | undefined) =>
     refusedByClass(tenant, route.sandbox, pod, policy.settings(), judge.reasonOf);
+  const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
   const activity = createActivityTracker();
   const proxy = createProxy({
     activity,
@@ -152,7 +153,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     pools,
     tunnels,
     proxies: createTrustedProxies(options.trustedProxies),
-    address: { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix },
+    address,
     maxBodyBytes: options.maxBodyBytes,
     connectTimeoutMs: TIMEOUTS.connectMs,
     responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
@@ -240,6 +241,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     identity: options.identity,
     anonymous: ANONYMOUS,
     limits,
+    address,
+    unenforcedReason: judge.reasonOf,
     refusedByClass: byClass,
   });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import {
   type RuntimeClass,
   SANDBOXES,
 } from '../../src/kubernetes/index.ts';
+import { projectRoot } from '../support/checkout.ts';
 import { type RawAnswer, rawRequest } from '../support/raw-request.ts';
 import type { ServeProcess } from '../support/serve.ts';
 import { missingTool } from '../support/tools.ts';
@@ -109,6 +111,37 @@ describe('who may reach what, on a real API server', {
       assert.equal(outcome(answer), expected, answer.body);
       if (answer.status === 503) assert.ok(Number(answer.headers.get('retry-after')?.[0]) >= 1);
     });
+
+  it('explains where a request would end, and tells no more of foreign sandboxes than they do', async () => {
+    const ask = async (asker: string, body: object): Promise<string> => {
+      const headers = { authorization: `Bearer ${asker}`, 'content-type': 'application/json' };
+      const options = { method: 'POST', path: '/-/v1/explain', headers, body: JSON.stringify(body) };
+      const answer = await rawRequest(router.url, options);
+      if (answer.status !== 200) return outcome(answer);
+      const { allowed, steps } = JSON.parse(answer.body) as {
+        allowed: boolean;
+        steps: { step: string; code?: string }[];
+      };
+      return `${allowed} ${steps.at(-1)?.step} ${steps.at(-1)?.code ?? ''}`.trim();
+    };
+    const { a, b } = world.tenantTokens;
+    assert.equal(await ask(a, { url: `${router.url}/box/x` }), 'true wake');
+    assert.equal(await ask(a, { url: `${router.url}/online/` }), 'false classes egress_forbidden');
+    assert.equal(await ask(b, { url: 'http://open.localhost:1/' }), 'false classes egress_unenforced');
+    assert.equal(await ask(b, { url: `${router.url}/box.tenant-a/`, token: a }), 'false sandbox sandbox_not_found');
+    assert.equal(await ask(world.token, { url: `${router.url}/box/`, token: a }), 'true wake');
+    assert.equal(await ask(a, { url: `${router.url}/box/`, token: 'wrong' }), 'false identity unauthenticated');
+    assert.equal(await ask(a, { url: `${router.url}/Box/` }), 'false address bad_address');
+    assert.equal(await ask(a, { url: 'nothing' }), '400 bad_request');
+    const tokenFile = join(directory, 'token');
+    writeFileSync(tokenFile, a);
+    const command = [join(projectRoot, 'src/cli/main.ts'), 'explain', '--token', tokenFile];
+    const run = (path: string) => spawnSync(process.execPath, [...command, router.url + path], { encoding: 'utf8' });
+    assert.match(run('/box/').stdout, /^ok +wake +It runs\.$/m);
+    const refused = run('/plain/');
+    assert.match(refused.stdout, /^STOP +classes +runtime_forbidden: /m);
+    assert.equal(refused.status, 1);
+  });
 
   it('tells nothing of a foreign sandbox: its answer is that of one that does not exist', async () => {
     const bare = ({ status, body }: RawAnswer) =>
