@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import { execute } from './execute.ts';
+import { EXECUTE_TIMEOUT_MS, execute } from './execute.ts';
 import { MultipartError, readMultipart } from './multipart.ts';
 import { AccessDeniedError, createWorkspace, type Workspace } from './workspace.ts';
 
@@ -36,7 +36,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, files:
     case 'POST execute': {
       const left = new AbortController();
       response.on('close', () => left.abort());
-      return json(response, 200, await execute(await commandOf(request), directory, left.signal));
+      const { command, timeoutMs } = await commandOf(request);
+      return json(response, 200, await execute(command, directory, left.signal, timeoutMs));
     }
     case 'POST upload': {
       const saved = await upload(request, files);
@@ -62,7 +63,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, files:
   }
 }
 
-async function commandOf(request: IncomingMessage): Promise<string> {
+async function commandOf(request: IncomingMessage): Promise<{ command: string; timeoutMs: number }> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -70,14 +71,20 @@ async function commandOf(request: IncomingMessage): Promise<string> {
     if (sizeBytes > MOST_COMMAND_BYTES) throw new BadRequestError('the body is over 1 MiB');
     chunks.push(chunk);
   }
-  let body: { command?: unknown };
+  let body: { command?: unknown; timeout_seconds?: unknown };
   try {
-    body = JSON.parse(Buffer.concat(chunks).toString()) as { command?: unknown };
+    body = JSON.parse(Buffer.concat(chunks).toString()) as typeof body;
   } catch {
     throw new BadRequestError('the body must be JSON such as {"command": "ls"}');
   }
   if (typeof body?.command !== 'string') throw new BadRequestError('"command" must be a text');
-  return body.command;
+  const { command, timeout_seconds: seconds } = body;
+  if (seconds !== undefined && seconds !== null && !(typeof seconds === 'number' && seconds > 0))
+    throw new BadRequestError('"timeout_seconds" must be a number above 0');
+  return {
+    command,
+    timeoutMs: Math.min(EXECUTE_TIMEOUT_MS, typeof seconds === 'number' ? seconds * 1000 : EXECUTE_TIMEOUT_MS),
+  };
 }
 
 async function upload(request: IncomingMessage, files: Workspace): Promise<string | undefined> {

@@ -5,6 +5,8 @@ export interface ExecuteResult {
   stdout: string;
   stderr: string;
   exit_code: number;
+  /** The command was killed because it took too long. */
+  timed_out: boolean;
 }
 
 /** Longest run of a command (contract section 4.1). */
@@ -55,6 +57,7 @@ export function execute(
         stdout: stdout(),
         stderr: stderr() + note,
         exit_code: timedOut ? 124 : (code ?? (endedBy === 'SIGKILL' ? 137 : 143)),
+        timed_out: timedOut,
       });
     });
   });

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import {
+  createHttpResourceClient,
+  type HttpResourceClient,
+  loadKubeConfig,
+  SANDBOX_WARM_POOLS,
+  SANDBOXES,
+  type SandboxWarmPool,
+} from '../../src/kubernetes/index.ts';
+import { projectRoot } from '../support/checkout.ts';
+import { type PythonEnvironment, pythonEnvironment } from '../support/python.ts';
+import { missingTool } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+import { type RunningUp, startUp } from '../support/up.ts';
+
+/** The release whose wheel the design was read from. */
+const SDK = 'k8s-agent-sandbox==1.0.8';
+
+describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('runsc'), timeout: 600_000 }, () => {
+  let stateDirectory: string;
+  let up: RunningUp;
+  let python: PythonEnvironment;
+  let client: HttpResourceClient;
+
+  before(async () => {
+    stateDirectory = mkdtempSync(join(tmpdir(), 'sandbox-router-sdk-'));
+    const command = [process.execPath, join(projectRoot, 'src/cli/main.ts'), 'up'];
+    const example = join(projectRoot, 'test/e2e/python-sdk.yaml');
+    [up, python] = await Promise.all([
+      startUp({ directory: projectRoot, stateDirectory, command: [...command, '--example', example] }),
+      pythonEnvironment([SDK]),
+    ]);
+    client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
+    await until('the pool is filled', async () => {
+      const key = { namespace: 'default', name: 'python' };
+      return (await client.get<SandboxWarmPool>(SANDBOX_WARM_POOLS, key)).status?.readyReplicas === 1;
+    });
+  });
+  after(async () => {
+    python?.close();
+    await client?.close();
+    await up?.interrupt();
+    rmSync(stateDirectory, { recursive: true, force: true });
+  });
+
+  it('claims a warm sandbox and works in it, then a cold one, and deletes both', async () => {
+    const script = join(projectRoot, 'test/e2e/python-sdk.py');
+    const output = await python.run(script, [up.url, up.token, 'python', 'python-open'], { KUBECONFIG: up.kubeconfig });
+    const { claim, sandbox, ...seen } = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+    assert.match(String(claim), /^sandbox-claim-[0-9a-f]{8}$/);
+    assert.match(String(sandbox), /^python-[a-z0-9]{5}$/);
+    assert.deepEqual(seen, {
+      listed: [['default', claim]],
+      run: ['out\n', 'err\n', 3, false],
+      python: '42\n',
+      'timed out': ['before\n', true],
+      read: true,
+      streamed: true,
+      text: 'kept ä\n',
+      names: [
+        ['data', 'directory', (seen.names as [string, string, number][])[0]?.[2]],
+        ['notes.txt', 'file', 8],
+        ['streamed.bin', 'file', 1 << 20],
+      ],
+      exists: [true, false],
+      missing: 'SandboxRequestError',
+      again: 'kept ä\n',
+      cold: [true, 'hello\n'],
+      'no pool': 'SandboxWarmPoolNotFoundError',
+      deleted: 'SandboxNotFoundError',
+    });
+    await until('only the pool is left', async () => {
+      const { items } = await client.list(SANDBOXES, { namespace: 'default' });
+      return items.every(({ metadata }) => metadata.ownerReferences?.[0]?.kind === 'SandboxWarmPool');
+    });
+  });
+});
