@@ -4,6 +4,8 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } f
 const FRESH_MS = 600_000;
 /** An unknown key asks the issuer again at most this often. */
 const COOLDOWN_MS = 30_000;
+/** An issuer that never answered yet is asked again sooner: until then nobody gets in. */
+const FIRST_COOLDOWN_MS = 2000;
 const FETCH_TIMEOUT_MS = 5000;
 const LONGEST_DOCUMENT = 1_048_576;
 
@@ -27,7 +29,7 @@ export function createRemoteKeys(issuer: string, now: () => number = () => perfo
     return asking;
   }
 
-  const mayAsk = () => now() - askedAtMs >= COOLDOWN_MS;
+  const mayAsk = () => now() - askedAtMs >= (keys === undefined ? FIRST_COOLDOWN_MS : COOLDOWN_MS);
   return async (header, token) => {
     if (keys === undefined) {
       if (asking === undefined && !mayAsk()) throw new errors.JWKSNoMatchingKey();
