@@ -25,7 +25,7 @@ export interface ControlApiOptions {
 interface SandboxView {
   name: string;
   namespace: string;
-  state: 'running' | 'starting' | 'paused' | 'finished';
+  state: 'running' | 'starting' | 'pausing' | 'paused' | 'finished';
   reason: string;
   message: string;
   port: number;
@@ -166,11 +166,13 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
 
 function view(route: Route, table: RoutingTable): SandboxView {
   const { sandbox } = route;
-  const awake = table.isRoutable(route) ? 'running' : sandbox.running ? 'starting' : 'paused';
+  const awake = table.isRoutable(route) ? 'running' : 'starting';
+  // Asked to pause is not paused: its pod may still be there, on its way out.
+  const asleep = sandbox.suspended ? 'paused' : 'pausing';
   return {
     name: sandbox.name,
     namespace: sandbox.namespace,
-    state: sandbox.finished ? 'finished' : awake,
+    state: sandbox.finished ? 'finished' : sandbox.running ? awake : asleep,
     reason: sandbox.readyReason,
     message: sandbox.readyMessage,
     port: sandbox.port,

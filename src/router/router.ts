@@ -12,19 +12,12 @@ import type { RequestOutcome } from './exchange.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { ANONYMOUS, type Identity } from './identity/index.ts';
-import {
-  createAwakeCount,
-  createLimits,
-  createPodJudge,
-  type Policy,
-  refusedByClass,
-  type Tenant,
-} from './policy/index.ts';
-import { startPolicyFeed } from './policy-feed.ts';
+import type { Policy } from './policy/index.ts';
+import { startPolicyGate } from './policy-gate.ts';
 import { problemBytes } from './problem.ts';
 import { createProxy } from './proxy.ts';
 import { createSandboxWriter } from './sandbox-writer.ts';
-import { createRoutingTable, type PodRecord, type Route } from './table/index.ts';
+import { createRoutingTable } from './table/index.ts';
 import { createActivityTracker, createIdlePauser, createWaker, type WakeLimits } from './wake/index.ts';
 
 /** Everything that a router is made with. */
@@ -90,24 +83,16 @@ const MAX_HEADER_BYTES = 32_768;
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const table = createRoutingTable();
   const { policy } = options;
-  const followsPolicies = policy.settings().egressVerify !== 'off';
-  const judge = createPodJudge({
+  const gate = startPolicyGate({
     policy,
     table,
-    followsPolicies,
-    unenforced: (namespace, egressClass, reason) =>
-      options.report(`pods of egress class "${egressClass}" in ${namespace} are not held to it`, new Error(reason)),
+    client: options.client,
+    namespaces: options.namespaces,
+    typicalWakeSeconds: () => waker.typicalSeconds(),
+    report: options.report,
   });
-  const policyFeed = followsPolicies
-    ? startPolicyFeed({
-        client: options.client,
-        judge,
-        namespaces: options.namespaces,
-        failed: (error) => options.report('following NetworkPolicies', error),
-      })
-    : undefined;
   const feed = startTableFeed({
-    judge,
+    judge: gate.judge,
     client: options.client,
     table,
     namespaces: options.namespaces,
@@ -131,14 +116,6 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     limits: options.wakeLimits,
     finished: (result, durationMs) => metrics.wake(result, durationMs),
   });
-  const awake = createAwakeCount(table, policy.tenants);
-  policy.onReplaced(awake.refresh);
-  const limits = createLimits(awake, waker.typicalSeconds);
-  /** Whether it may be told of every sandbox, and for every pod, what is to be told. */
-  const isSynced = () =>
-    feed.isSynced() && (policy.settings().egressVerify !== 'enforce' || policyFeed?.isSynced() === true);
-  const byClass = (tenant: Tenant, route: Route, pod: PodRecord | undefined) =>
-    refusedByClass(tenant, route.sandbox, pod, policy.settings(), judge.reasonOf);
   const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
   const activity = createActivityTracker();
   const proxy = createProxy({
@@ -148,8 +125,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     identity: options.identity,
     anonymous: ANONYMOUS,
     waker,
-    limits,
-    refusedByClass: byClass,
+    limits: gate.limits,
+    refusedByClass: gate.refusedByClass,
     pools,
     tunnels,
     proxies: createTrustedProxies(options.trustedProxies),
@@ -167,7 +144,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     sandboxes: table.size,
     tableEvents: feed.eventCount,
     tableAgeSeconds: () => feed.ageMs() / 1000,
-    unenforcedPods: judge.unenforcedCount,
+    unenforcedPods: gate.judge.unenforcedCount,
     configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
   });
   const identity = `${hostname()}-${randomUUID().slice(0, 8)}`;
@@ -240,16 +217,16 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     table,
     identity: options.identity,
     anonymous: ANONYMOUS,
-    limits,
+    limits: gate.limits,
     address,
-    unenforcedReason: judge.reasonOf,
-    refusedByClass: byClass,
+    unenforcedReason: gate.judge.reasonOf,
+    refusedByClass: gate.refusedByClass,
   });
 
   const admin = Fastify();
   admin.get('/healthz', () => ({ status: 'ok' }));
   admin.get('/readyz', (_request, reply) => {
-    const ready = isSynced() && !draining;
+    const ready = feed.isSynced() && gate.isSynced() && !draining;
     reply.code(ready ? 200 : 503);
     return {
       ready,
@@ -271,7 +248,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   } catch (error) {
     clearInterval(pauseTimer);
     feed.close();
-    policyFeed?.close();
+    gate.close();
     await Promise.all([fastify.close(), admin.close(), election?.close()]);
     throw error;
   }
@@ -297,7 +274,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       clearTimeout(timer);
       waker.close();
       feed.close();
-      policyFeed?.close();
+      gate.close();
       await Promise.all([pools.close(), fastify.close(), admin.close()]);
     },
   };
