@@ -197,7 +197,12 @@ export function createRoutingTable(): RoutingTable {
         return;
       }
       if (before !== undefined) {
-        if (before.sandboxUid !== pod.sandboxUid) leaveSandbox(before);
+        if (before.sandboxUid !== pod.sandboxUid) {
+          // Another sandbox's from now on: whoever was connected through the earlier one is so no more.
+          leaveSandbox(before);
+          retire(before.uid);
+          refresh(before.sandboxUid);
+        }
         if (before.address !== pod.address && before.address !== '') {
           retire(before.uid);
           releaseAddress(before);

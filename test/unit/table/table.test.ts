@@ -124,6 +124,17 @@ describe('the routing table', () => {
     assert.deepEqual(routes(table), { a: 'p2' });
   });
 
+  it('a pod that gets another owner is the earlier one’s no more', () => {
+    const table = createRoutingTable();
+    const retired: string[] = [];
+    table.onRetired((uid) => retired.push(uid));
+    for (const name of ['a', 'b']) table.upsertSandbox(sandbox(name));
+    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    table.upsertPod(pod('b', 'p1', '10.0.0.1'));
+    assert.deepEqual(routes(table), { a: undefined, b: 'p1' });
+    assert.deepEqual(retired, ['p1']);
+  });
+
   it('a sandbox that was made again under its name has nothing of the earlier one', () => {
     const table = createRoutingTable();
     table.upsertSandbox(sandbox('a'));
@@ -185,7 +196,7 @@ describe('the routing table', () => {
           assert.deepEqual(routes(table), routes(fresh));
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 10_000 },
     );
   });
 });
