@@ -15,6 +15,24 @@ export interface ExtensionControllersOptions {
   failed(what: string, error: unknown): void;
 }
 
+/** Members that a pool gets in one go while claims come: the rest of the machine is for the claims. */
+const TRICKLE = 2;
+
+/**
+ * How many of its missing members a pool gets at once. A new member costs far more than a claim does: while claims wait, a pool that still has
+ * some to give is not refilled; between claims, and when it runs low, it is refilled slowly.
+ */
+export function refillSize(
+  rush: 'now' | 'lately' | 'none',
+  missing: number,
+  members: number,
+  replicas: number,
+): number {
+  if (rush === 'none') return missing;
+  if (rush === 'now' && members * 8 > replicas) return 0;
+  return Math.min(missing, TRICKLE);
+}
+
 /** Starts what turns SandboxTemplates, SandboxWarmPools and SandboxClaims into Sandboxes. */
 export function startExtensionControllers(options: ExtensionControllersOptions): RunningController {
   const { now = () => new Date() } = options;
@@ -22,7 +40,10 @@ export function startExtensionControllers(options: ExtensionControllersOptions):
   const shared = { ...options, caches, now };
   const templates = startTemplateController(shared);
   const claims = startClaimController(shared);
-  const pools = startPoolController({ ...shared, refillNow: (_pool, missing) => missing });
+  const pools = startPoolController({
+    ...shared,
+    refillNow: (pool, missing, members) => refillSize(claims.rush(), missing, members, pool.spec.replicas ?? 1),
+  });
   return {
     synced: caches.synced,
     close: async () => {

@@ -1,4 +1,10 @@
-import type { ResourceClient, Sandbox } from '../../../kubernetes/index.ts';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type ResourceClient,
+  type Sandbox,
+  type SandboxClaim,
+  TRACE_CONTEXT_ANNOTATION,
+} from '../../../kubernetes/index.ts';
 import { createEventRecorder } from '../events.ts';
 import type { ExtensionCaches } from '../extension-caches.ts';
 import { keyOf } from '../object-cache.ts';
@@ -20,8 +26,8 @@ export interface ClaimControllerOptions {
 
 /** A running claim controller. */
 export interface ClaimController {
-  /** When a claim was last waiting to be served, on the monotonic clock. */
-  lastBusyMs(): number;
+  /** Whether new claims wait at this moment, came a moment ago, or neither. */
+  rush(): 'now' | 'lately' | 'none';
   close(): Promise<void>;
 }
 
@@ -29,12 +35,15 @@ export interface ClaimController {
 const WORKERS = 50;
 /** Every claim is looked at again after this time, whatever was or wasn't heard of it. */
 const RESYNC_MS = 10 * 60_000;
+/** Claims come in bursts: another one is likely for so long after the last. */
+const LATELY_MS = 250;
 
 /** Claims → Sandboxes (contract section 2.7). */
 export function startClaimController(options: ClaimControllerOptions): ClaimController {
   const { client, caches, failed, now } = options;
   /** Claims without a Sandbox, by namespace: what appears there may be what they wait for. */
   const waiting = new Map<string, Set<string>>();
+  /** Claims that came and were not looked at yet. */
   const unbound = new Set<string>();
   let lastBusyMs = Number.NEGATIVE_INFINITY;
   const queue = createWorkQueue({
@@ -79,17 +88,17 @@ export function startClaimController(options: ClaimControllerOptions): ClaimCont
       unbound.add(key);
       lastBusyMs = performance.now();
     }
-    queue.add(key);
+    if (before === undefined || after === undefined || isNews(before, after)) queue.add(key);
   });
   caches.pools.listen((after, before) => {
     if (after?.metadata.generation !== before?.metadata.generation) wakeWaiting(after?.metadata.namespace);
   });
   caches.templates.listen((after) => wakeWaiting(after?.metadata.namespace));
   caches.sandboxes.listen((after, before) => {
-    for (const sandbox of [before, after]) {
-      const claim = sandbox === undefined ? undefined : claimKeyOf(sandbox);
-      if (claim !== undefined) queue.add(claim);
-    }
+    const [old, current] = [before, after].map((sandbox) => (sandbox === undefined ? undefined : claimKeyOf(sandbox)));
+    if (old !== undefined) queue.add(old);
+    // A Sandbox that a claim took a moment ago is in the hands of the very pass that took it.
+    if (current !== undefined && (old !== undefined || before === undefined)) queue.add(current);
     // A Sandbox that stood in the way of a claim of its name is gone.
     if (after === undefined && before !== undefined && waiting.get(before.metadata.namespace ?? '')?.has(keyOf(before)))
       queue.add(keyOf(before));
@@ -100,12 +109,27 @@ export function startClaimController(options: ClaimControllerOptions): ClaimCont
   resync.unref();
 
   return {
-    lastBusyMs: () => lastBusyMs,
+    rush: () => {
+      if (unbound.size > 0) return 'now';
+      return performance.now() - lastBusyMs < LATELY_MS ? 'lately' : 'none';
+    },
     close: async () => {
       clearInterval(resync);
       await queue.close();
     },
   };
+}
+
+/** Whether a change of a claim is anybody's but this controller's: status and most annotations are written here. */
+function isNews({ metadata: before }: SandboxClaim, { metadata: after }: SandboxClaim): boolean {
+  const traced = (annotations: Record<string, string> = {}) => annotations[TRACE_CONTEXT_ANNOTATION];
+  return (
+    before.uid !== after.uid ||
+    before.generation !== after.generation ||
+    before.deletionTimestamp !== after.deletionTimestamp ||
+    !isDeepStrictEqual(before.labels, after.labels) ||
+    traced(before.annotations) !== traced(after.annotations)
+  );
 }
 
 function claimKeyOf(sandbox: Sandbox): string | undefined {

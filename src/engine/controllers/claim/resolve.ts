@@ -52,11 +52,13 @@ export function createResolver(options: ResolverOptions) {
   /** The Sandbox that a claim has: by its status, by its annotation (or older label), or by its own name. */
   async function bound(claim: SandboxClaim): Promise<Sandbox | undefined> {
     const { metadata, status } = claim;
-    const names = new Set([status?.sandbox?.name, assignedName(claim), metadata.name]);
-    for (const name of names) {
+    const named = [status?.sandbox?.name, assignedName(claim)];
+    for (const name of new Set([...named, metadata.name])) {
       if (!name) continue;
       const key = { ...metadata, name };
       const seen = caches.sandboxes.get(`${metadata.namespace ?? ''}/${name}`);
+      // Nothing says that there is one of the claim's name, and making one would tell: most claims never have it.
+      if (seen === undefined && !named.includes(name)) continue;
       const sandbox =
         seen !== undefined && isControlledBy(seen, claim) ? seen : await find<Sandbox>(client, SANDBOXES, key);
       if (sandbox !== undefined && isControlledBy(sandbox, claim)) return sandbox;

@@ -90,8 +90,10 @@ export function startPodController(options: PodControllerOptions): PodController
 
   async function reconcile(key: string): Promise<void> {
     const pod = pods.get(key);
-    for (const local of [...locals.values()]) {
-      if (localKey(local) !== key || local.record.uid === pod?.metadata.uid) continue;
+    const [namespace, name] = key.split('/');
+    for (const local of locals.values()) {
+      const { record } = local;
+      if (record.name !== name || record.namespace !== namespace || record.uid === pod?.metadata.uid) continue;
       await runner.discard(local, 0);
       locals.delete(local.record.uid);
     }

@@ -15,7 +15,7 @@ export interface PoolControllerOptions extends Pick<PoolReconcilerOptions, 'refi
 }
 
 /** Changes of many members within this time are looked at once. */
-const GATHER_MS = 20;
+const GATHER_MS = 100;
 
 /** Pools → Sandboxes that wait for claims (contract section 2.8). */
 export function startPoolController(options: PoolControllerOptions): { close(): Promise<void> } {

@@ -73,6 +73,7 @@ export function unreadySinceMs(sandbox: Sandbox): number | undefined {
 
 /** Which members a pool that is too large gives up: those that are not Ready first, then the newest. */
 export function surplusOf(members: readonly Sandbox[], wanted: number): Sandbox[] {
+  if (members.length <= wanted) return [];
   const created = ({ metadata }: Sandbox) => Date.parse(metadata.creationTimestamp ?? '') || 0;
   return members
     .toSorted(
@@ -82,5 +83,5 @@ export function surplusOf(members: readonly Sandbox[], wanted: number): Sandbox[
         // Within a second the later write is the newer one.
         Number(right.metadata.resourceVersion ?? 0) - Number(left.metadata.resourceVersion ?? 0),
     )
-    .slice(0, Math.max(0, members.length - wanted));
+    .slice(0, members.length - wanted);
 }

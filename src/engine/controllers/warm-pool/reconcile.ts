@@ -37,7 +37,7 @@ const LARGEST_BATCH = 300;
 const WRITES_AT_ONCE = 16;
 const RECHECK_MS = 60_000;
 /** A refill that had to let claims go first is tried again after this time. */
-const REFILL_RETRY_MS = 25;
+const REFILL_RETRY_MS = 100;
 
 /** One pass over one pool (contract section 2.8). */
 export function createPoolReconciler(options: PoolReconcilerOptions): (key: string) => Promise<void> {
@@ -54,11 +54,14 @@ export function createPoolReconciler(options: PoolReconcilerOptions): (key: stri
     await adoptOrphans(pool);
     const template = caches.templates.get(`${pool.metadata.namespace ?? ''}/${pool.spec.sandboxTemplateRef.name}`);
     const wanted = pool.spec.replicas ?? 1;
-    const unfit = [...staleMembers(pool, template), ...overdueMembers(pool, key)];
-    await remove(unfit);
-    await remove(surplusOf(membership.of(pool), wanted));
-    if (template !== undefined) await fill(pool, template, wanted, key);
-    tellProgress(pool, template, key);
+    let members = membership.of(pool);
+    const unfit = new Set([...staleMembers(pool, template, members), ...overdueMembers(members, key)]);
+    await remove([...unfit]);
+    if (unfit.size > 0) members = membership.of(pool);
+    await remove(surplusOf(members, wanted));
+    if (template !== undefined && members.length < wanted)
+      await fill(pool, template, wanted - members.length, members.length, key);
+    tellProgress(pool, template, members, key);
     await writeStatus(pool);
   };
 
@@ -70,17 +73,17 @@ export function createPoolReconciler(options: PoolReconcilerOptions): (key: stri
     }
   }
 
-  function staleMembers(pool: SandboxWarmPool, template: SandboxTemplate | undefined): Sandbox[] {
+  function staleMembers(pool: SandboxWarmPool, template: SandboxTemplate | undefined, members: Sandbox[]): Sandbox[] {
     if (pool.spec.updateStrategy?.type !== 'Recreate' || template === undefined) return [];
     const current = blueprintHash(template);
-    return membership.of(pool).filter(({ metadata }) => metadata.labels?.[TEMPLATE_HASH_LABEL] !== current);
+    return members.filter(({ metadata }) => metadata.labels?.[TEMPLATE_HASH_LABEL] !== current);
   }
 
   /** Members that had their time to get Ready; those that wait for room on a node are only looked at again. */
-  function overdueMembers(pool: SandboxWarmPool, key: string): Sandbox[] {
+  function overdueMembers(members: Sandbox[], key: string): Sandbox[] {
     const overdue: Sandbox[] = [];
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const sandbox of membership.of(pool)) {
+    for (const sandbox of members) {
       const sinceMs = unreadySinceMs(sandbox);
       if (sinceMs === undefined) continue;
       const remainingMs = sinceMs + READINESS_GRACE_MS - now().getTime();
@@ -101,10 +104,14 @@ export function createPoolReconciler(options: PoolReconcilerOptions): (key: stri
     });
   }
 
-  async function fill(pool: SandboxWarmPool, template: SandboxTemplate, wanted: number, key: string): Promise<void> {
-    const members = membership.of(pool).length;
-    const missing = Math.max(0, wanted - members);
-    const count = Math.min(LARGEST_BATCH, missing === 0 ? 0 : options.refillNow(pool, missing, members));
+  async function fill(
+    pool: SandboxWarmPool,
+    template: SandboxTemplate,
+    missing: number,
+    members: number,
+    key: string,
+  ): Promise<void> {
+    const count = Math.min(LARGEST_BATCH, options.refillNow(pool, missing, members));
     const member = memberOf(pool, template);
     await inParallel(Array.from({ length: count }), async () => {
       membership.made(pool, await client.create<Sandbox>(SANDBOXES, member));
@@ -113,11 +120,14 @@ export function createPoolReconciler(options: PoolReconcilerOptions): (key: stri
   }
 
   /** An Event when a pool stops getting members Ready, and one when it goes on. */
-  function tellProgress(pool: SandboxWarmPool, template: SandboxTemplate | undefined, key: string): void {
+  function tellProgress(
+    pool: SandboxWarmPool,
+    template: SandboxTemplate | undefined,
+    members: Sandbox[],
+    key: string,
+  ): void {
     const nowMs = now().getTime();
-    const late = membership
-      .of(pool)
-      .filter((sandbox) => (unreadySinceMs(sandbox) ?? nowMs) + READINESS_GRACE_MS <= nowMs).length;
+    const late = members.filter((sandbox) => (unreadySinceMs(sandbox) ?? nowMs) + READINESS_GRACE_MS <= nowMs).length;
     const why =
       template === undefined
         ? `SandboxTemplate "${pool.spec.sandboxTemplateRef.name}" not found`

@@ -42,6 +42,8 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
   const homesDirectory = join(containersDirectory, 'homes');
   for (const directory of [recordsDirectory, homesDirectory]) mkdirSync(directory, { recursive: true, mode: 0o700 });
   const recordPathOf = (id: string) => join(recordsDirectory, `${id}.json`);
+  /** Ends of the processes that this engine started, by process id: no need to look at those again and again. */
+  const children = new Map<number, Promise<void>>();
 
   function state(id: string): ContainerState {
     const record = readRecord(recordPathOf(id));
@@ -56,7 +58,8 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       const now = state(id);
       if (now.state === 'exited') return now.exitCode;
       if (now.state === 'missing') return 137;
-      await delay(POLL_MS, undefined, { signal });
+      const child = children.get(readRecord(recordPathOf(id))?.pid ?? 0);
+      await (child === undefined ? delay(POLL_MS, undefined, { signal }) : orAborted(child, signal));
     }
   }
 
@@ -88,6 +91,11 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       });
       child.unref();
       const pid = child.pid as number;
+      const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      children.set(pid, exited);
+      exited.then(() => {
+        if (children.get(pid) === exited) children.delete(pid);
+      });
       writeRecord(recordPathOf(spec.id), { pid, startTime: startTimeOf(pid) ?? '', home });
     },
 
@@ -155,6 +163,19 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     list: async () => readdirSync(recordsDirectory).map((file) => basename(file, '.json')),
     close: async () => {},
   };
+}
+
+/** Waits for an end, or throws once the signal aborts. */
+async function orAborted(end: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([end, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 /** Ends a process group and removes what it kept on disk. */
