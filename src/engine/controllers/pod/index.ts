@@ -16,7 +16,7 @@ import type { ContainerRuntime } from '../../runtime/index.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { hibernateAll } from './hibernate.ts';
-import { type LocalPod, localKey } from './local-pods.ts';
+import type { LocalPod } from './local-pods.ts';
 import { createPodRecords } from './pod-record.ts';
 import { createPodRunner } from './pod-runner.ts';
 import { recoverPods } from './recover.ts';
