@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { ApiError, createHttpResourceClient, KubeConfigError, loadKubeConfig } from '../kubernetes/index.ts';
+import { ApiError, createHttpResourceClient, KubeConfigError } from '../kubernetes/index.ts';
 import { examine, type FactsScope, printReport } from './doctor/index.ts';
+import { apiAccessOf } from './sandbox-verbs.ts';
 
 interface DoctorOptions {
   namespace?: string;
@@ -38,9 +37,7 @@ export function doctorCommand(): Command {
 
 async function doctor(options: DoctorOptions): Promise<void> {
   try {
-    const local = join(options.stateDir, 'kubeconfig');
-    const path = options.kubeconfig ?? (existsSync(local) ? local : undefined);
-    const access = loadKubeConfig(path === undefined ? {} : { path });
+    const access = apiAccessOf(options);
     await using disposal = new AsyncDisposableStack();
     const client = disposal.adopt(createHttpResourceClient(access), (open) => open.close());
     const report = await examine(client, scopeOf(options));

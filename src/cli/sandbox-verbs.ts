@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import {
+  type ApiAccess,
   createHttpResourceClient,
   loadKubeConfig,
   type ObjectKey,
@@ -30,11 +31,16 @@ export function addVerbOptions(command: Command): Command {
     .option('--timeout <duration>', 'longest wait', '60s');
 }
 
-/** A client for the API that the options point at: the engine of this directory, else the user's cluster. */
-export async function clientOf(options: VerbOptions): Promise<ResourceClient> {
+/** The API that the options point at: the engine of this directory, else the user's cluster. @throws KubeConfigError */
+export function apiAccessOf(options: Pick<VerbOptions, 'kubeconfig' | 'stateDir'>): ApiAccess {
   const local = join(options.stateDir, 'kubeconfig');
   const path = options.kubeconfig ?? (existsSync(local) ? local : undefined);
-  return createHttpResourceClient(loadKubeConfig(path === undefined ? {} : { path }));
+  return loadKubeConfig(path === undefined ? {} : { path });
+}
+
+/** A client for the API that the options point at. */
+export async function clientOf(options: VerbOptions): Promise<ResourceClient> {
+  return createHttpResourceClient(apiAccessOf(options));
 }
 
 /**

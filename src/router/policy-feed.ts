@@ -1,5 +1,5 @@
 import { createReflector, NETWORK_POLICIES, type NetworkPolicy, type ResourceClient } from '../kubernetes/index.ts';
-import type { EgressPolicy, PodJudge } from './policy/index.ts';
+import { egressPolicyOf, type PodJudge } from './policy/index.ts';
 
 /** What is followed, and where. */
 export interface PolicyFeedOptions {
@@ -64,15 +64,5 @@ export function startPolicyFeed({ client, judge, namespaces, failed }: PolicyFee
     close: () => {
       for (const reflector of reflectors) reflector.close();
     },
-  };
-}
-
-function egressPolicyOf({ metadata, spec }: NetworkPolicy): EgressPolicy {
-  return {
-    name: metadata.name,
-    namespace: metadata.namespace ?? '',
-    podSelector: spec.podSelector,
-    ...(spec.policyTypes === undefined ? {} : { policyTypes: spec.policyTypes }),
-    ...(spec.egress === undefined ? {} : { egress: spec.egress }),
   };
 }

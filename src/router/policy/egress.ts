@@ -1,4 +1,5 @@
 import { type LabelSelector, matchesLabels } from '../../kubernetes/label-selector.ts';
+import type { NetworkPolicy } from '../../kubernetes/types.ts';
 import { type CidrBlock, containsBlock, intersectBlocks, parseCidr } from './cidr.ts';
 
 /** One peer of an egress rule (networking.k8s.io/v1). */
@@ -138,4 +139,15 @@ function known(text: string): CidrBlock {
   const block = parseCidr(text);
   if (block === undefined) throw new TypeError(`not an address block: ${text}`);
   return block;
+}
+
+/** What the judgement looks at in a NetworkPolicy object. */
+export function egressPolicyOf({ metadata, spec }: NetworkPolicy): EgressPolicy {
+  return {
+    name: metadata.name,
+    namespace: metadata.namespace ?? '',
+    podSelector: spec.podSelector,
+    ...(spec.policyTypes === undefined ? {} : { policyTypes: spec.policyTypes }),
+    ...(spec.egress === undefined ? {} : { egress: spec.egress }),
+  };
 }

@@ -1,6 +1,6 @@
 export { createAwakeCount } from './awake.ts';
 export { refusedByClass } from './classes.ts';
-export type { EgressPolicy } from './egress.ts';
+export { type EgressPolicy, egressPolicyOf } from './egress.ts';
 export { createLimits, type Limits } from './limits.ts';
 export { createPodJudge, type PodJudge } from './pod-judge.ts';
 export { createPolicy, type Policy, type PolicySettings, promiseOf } from './policy.ts';

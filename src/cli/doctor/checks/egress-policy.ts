@@ -1,10 +1,5 @@
-import { EGRESS_LABEL, type NetworkPolicy } from '../../../kubernetes/index.ts';
-import {
-  BUILT_IN_PROMISES,
-  type EgressPolicy,
-  type EgressPromise,
-  verifyEgress,
-} from '../../../router/policy/egress.ts';
+import { EGRESS_LABEL } from '../../../kubernetes/index.ts';
+import { BUILT_IN_PROMISES, type EgressPromise, egressPolicyOf, verifyEgress } from '../../../router/policy/egress.ts';
 import type { Check } from '../check.ts';
 import type { Facts } from '../facts.ts';
 import { count, failure, nameOf, ok, type Verdict } from '../finding.ts';
@@ -53,14 +48,4 @@ function unenforced({ object, labels, namespace }: Subject, reason: string): Ver
     `Its egress is not held to ${limit}: ${reason}.`,
     `In namespace ${namespace}, let a NetworkPolicy with policyTypes [Egress] select ${nameOf(object)}, and let all that select it allow no more than ${limit}.`,
   );
-}
-
-function egressPolicyOf({ metadata, spec }: NetworkPolicy): EgressPolicy {
-  return {
-    name: metadata.name,
-    namespace: metadata.namespace ?? '',
-    podSelector: spec.podSelector,
-    ...(spec.policyTypes === undefined ? {} : { policyTypes: spec.policyTypes }),
-    ...(spec.egress === undefined ? {} : { egress: spec.egress }),
-  };
 }
