@@ -76,7 +76,7 @@ export function createRoutingTable(): RoutingTable {
       const claimants = contested.get(pod.address) ?? new Set();
       contested.set(pod.address, claimants.add(holder).add(pod));
     }
-    if (holder === undefined || holder.uid === pod.uid || holder.terminating || holder.createdAtMs <= pod.createdAtMs) {
+    if (holder === undefined || holder.uid === pod.uid || holder.createdAtMs <= pod.createdAtMs) {
       byAddress.set(pod.address, pod);
       pod.ownsAddress = true;
       if (holder !== undefined && holder.uid !== pod.uid) {
@@ -203,8 +203,9 @@ export function createRoutingTable(): RoutingTable {
           retire(before.uid);
           refresh(before.sandboxUid);
         }
-        if (before.address !== pod.address && before.address !== '') {
-          retire(before.uid);
+        if (before.address !== '') {
+          if (before.address !== pod.address) retire(before.uid);
+          // Also where only its age is another: whoever claims the same address is asked again.
           releaseAddress(before);
         }
       }

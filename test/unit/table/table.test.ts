@@ -109,6 +109,22 @@ describe('the routing table', () => {
     assert.deepEqual(retired, ['pa', 'pb']);
   });
 
+  it('of two pods with one address believes the younger though it is about to end, whichever is heard of first', () => {
+    const older = pod('a', 'pa', '10.0.0.1', { createdAtMs: 1 });
+    const younger = pod('b', 'pb', '10.0.0.1', { createdAtMs: 2, terminating: true });
+    for (const pods of [
+      [older, younger],
+      [younger, older],
+    ]) {
+      const table = createRoutingTable();
+      for (const name of ['a', 'b']) table.upsertSandbox(sandbox(name));
+      for (const record of pods) table.upsertPod({ ...record });
+      assert.deepEqual(routes(table), { a: undefined, b: undefined });
+      table.deletePod('pb');
+      assert.deepEqual(routes(table), { a: 'pa', b: undefined });
+    }
+  });
+
   it('tells who must lose connections when a pod goes, moves or is replaced by a relist', () => {
     const table = createRoutingTable();
     const retired: string[] = [];
