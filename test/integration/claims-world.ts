@@ -56,7 +56,7 @@ export async function clusterClaimsWorld(): Promise<ClaimsWorld> {
   const failed = (what: string, error: unknown) => failures.push(`${what}: ${(error as Error).message}`);
   const sandboxes = startSandboxController({ client: kube.client, snapshots: false, nodeName: NODE_NAME, failed });
   const extensions = startExtensionControllers({ client: kube.client, failed });
-  const kubelet = startStandInKubelet({ client: kube.client, nodeName: NODE_NAME, port: 8888, octet: 27 });
+  const kubelet = startStandInKubelet({ client: kube.client, nodeName: NODE_NAME, port: 8888 });
   await Promise.all([sandboxes.synced, extensions.synced, kubelet.synced]);
   return {
     client: kube.client,

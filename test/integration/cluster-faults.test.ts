@@ -33,7 +33,6 @@ describe('on a real API server, when things go wrong', {
 
   before(async () => {
     world = await clusterWorld({
-      octet: 21,
       // What a router missed while it was cut off is soon not to be had any more: it must list again.
       apiFlags: ['--etcd-compaction-interval=1s'],
       skips: ({ metadata }) => metadata.name === 'stuck',

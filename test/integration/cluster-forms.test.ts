@@ -33,7 +33,7 @@ describe('a cluster that serves Sandboxes in another form', {
 
   before(async () => {
     kube = await startKubeApiServer({ kinds: () => false });
-    kubelet = startStandInKubelet({ client: kube.client, nodeName: NODE_NAME, port: PORT, octet: 23 });
+    kubelet = startStandInKubelet({ client: kube.client, nodeName: NODE_NAME, port: PORT });
     const keys = writeKeys(directory, { admin: { tenant: 'default' } });
     token = keys.tokens.admin;
     router = await startServe({ kubeconfig: kube.kubeconfigPath, keys: keys.path });

@@ -31,7 +31,7 @@ describe('idle sandboxes on a real API server, behind three routers', {
   const flags = ['--lease-namespace', 'default', '--activity-interval', '1s', '--shutdown-delay', '0s'];
 
   before(async () => {
-    world = await clusterWorld({ octet: 22 });
+    world = await clusterWorld();
     routers = await Promise.all([0, 1, 2].map(() => world.anotherRouter(flags)));
     await Promise.all(routers.map(routerReady));
     answerTriggers().catch(() => {});

@@ -60,7 +60,7 @@ jwt:
 tokenReview: { audiences: [sandbox-router], subjectAccessReview: true, scopes: [route, wake, manage] }
 `,
     );
-    world = await clusterWorld({ octet: 32 });
+    world = await clusterWorld();
     for (const name of ['tenant-a', 'tenant-b'])
       await world.client.create(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
     await Promise.all([

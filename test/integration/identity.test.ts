@@ -39,7 +39,7 @@ describe('who may reach what, on a real API server', {
   let router: ServeProcess;
 
   before(async () => {
-    world = await clusterWorld({ octet: 31 });
+    world = await clusterWorld();
     for (const name of ['tenant-a', 'tenant-b'])
       await world.client.create(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
     for (const name of ['runc', 'kata'])

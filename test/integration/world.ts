@@ -69,7 +69,7 @@ export interface ClusterWorld extends World {
 
 /** Starts a {@link ClusterWorld}. */
 export async function clusterWorld(
-  options: { startMs?: number; octet?: number; skips?: (pod: Pod) => boolean; apiFlags?: readonly string[] } = {},
+  options: { startMs?: number; skips?: (pod: Pod) => boolean; apiFlags?: readonly string[] } = {},
 ): Promise<ClusterWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-world-'));
   const kube = await startKubeApiServer(options.apiFlags === undefined ? {} : { apiFlags: options.apiFlags });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import type { Server } from 'node:http';
+import { createServer } from 'node:net';
 
 import { createReflector, isApiError, PODS, type Pod, type ResourceClient } from '../../src/kubernetes/index.ts';
 import { createEcho } from './echo-program.mjs';
@@ -15,8 +17,6 @@ export interface KubeletOptions {
   addressOf?: (pod: Pod) => string | undefined;
   /** Pods that never start. */
   skips?: (pod: Pod) => boolean;
-  /** Second octet of the addresses: each kubelet of a machine has another. */
-  octet?: number;
 }
 
 /** Runs the pods of one node as servers in this process. */
@@ -34,13 +34,15 @@ interface RunningPod {
 
 /** Sets pods' status as a kubelet would, with real servers behind the addresses. */
 export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
-  const { client, nodeName, port, startMs = 0, octet = 20 } = options;
+  const { client, nodeName, port, startMs = 0 } = options;
+  const range = reserveRange(port);
   const pods = new Map<string, RunningPod>();
   const seen = new Set<string>();
   let next = 1;
 
   async function start(pod: Pod): Promise<void> {
     const { uid = '', namespace = '', name } = pod.metadata;
+    const { octet } = await range;
     const address = options.addressOf?.(pod) ?? `127.${octet}.${next >> 8}.${next++ & 0xff}`;
     const server = createEcho(name);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
@@ -117,6 +119,21 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     close: async () => {
       reflector.close();
       await Promise.all([...pods.keys()].map(stop));
+      (await range).release();
     },
   };
+}
+
+/** A range of loopback addresses that no other stand-in of this machine uses with this port: its last address is listened on for as long. */
+async function reserveRange(port: number): Promise<{ octet: number; release: () => void }> {
+  for (let octet = 20; octet < 250; octet++) {
+    const marker = createServer();
+    const taken = once(marker, 'listening').then(
+      () => true,
+      () => false,
+    );
+    marker.listen(port, `127.${octet}.255.254`);
+    if (await taken) return { octet, release: () => marker.close() };
+  }
+  throw new Error(`every range of loopback addresses is in use with port ${port}`);
 }
