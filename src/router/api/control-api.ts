@@ -1,13 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isApiError } from '../kubernetes/index.ts';
-import type { AddressOptions } from './address/index.ts';
+import { isApiError } from '../../kubernetes/index.ts';
+import type { AddressOptions } from '../address/index.ts';
+import { scanHeaders } from '../forward/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type Scope } from '../identity/index.ts';
+import type { Limits, Tenant } from '../policy/index.ts';
+import { type Problem, ProblemError, renderProblem } from '../problem.ts';
+import type { SandboxWriter } from '../sandbox-writer.ts';
+import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 import { explain } from './explain.ts';
-import { scanHeaders } from './forward/index.ts';
-import { bearerToken, type Identity, maySee, type Principal, type Scope } from './identity/index.ts';
-import type { Limits, Tenant } from './policy/index.ts';
-import { type Problem, ProblemError, renderProblem } from './problem.ts';
-import type { SandboxWriter } from './sandbox-writer.ts';
-import type { PodRecord, Route, RoutingTable } from './table/index.ts';
 
 /** What the control API needs. */
 export interface ControlApiOptions {

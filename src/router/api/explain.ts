@@ -1,7 +1,7 @@
-import { type AddressOptions, isAddressProblem, parseAddress } from './address/index.ts';
-import { type Identity, maySee, type Principal } from './identity/index.ts';
-import { type Problem, type ProblemCode, ProblemError } from './problem.ts';
-import type { PodRecord, Route, RoutingTable } from './table/index.ts';
+import { type AddressOptions, isAddressProblem, parseAddress } from '../address/index.ts';
+import { type Identity, maySee, type Principal } from '../identity/index.ts';
+import { type Problem, type ProblemCode, ProblemError } from '../problem.ts';
+import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 
 /** What an explanation is made of. */
 export interface ExplainOptions {

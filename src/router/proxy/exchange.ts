@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { SandboxAddress } from './address/index.ts';
-import type { ScannedHeaders } from './forward/index.ts';
-import type { Principal } from './identity/index.ts';
-import type { TenantUsage } from './policy/index.ts';
-import type { Problem } from './problem.ts';
-import type { PodRecord, Route } from './table/index.ts';
+import type { SandboxAddress } from '../address/index.ts';
+import type { ScannedHeaders } from '../forward/index.ts';
+import type { Principal } from '../identity/index.ts';
+import type { TenantUsage } from '../policy/index.ts';
+import type { Problem } from '../problem.ts';
+import type { PodRecord, Route } from '../table/index.ts';
 
 /** One finished request, for metrics and the access log. */
 export interface RequestOutcome {

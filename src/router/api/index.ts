@@ -1,0 +1,1 @@
+export { type ControlApiOptions, registerControlApi } from './control-api.ts';

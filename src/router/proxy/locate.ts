@@ -1,0 +1,171 @@
+import type { ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type AddressOptions, isAddressProblem, parseAddress, type SandboxAddress } from '../address/index.ts';
+import { type ScannedHeaders, scanHeaders } from '../forward/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type SandboxName } from '../identity/index.ts';
+import type { Limits, Tenant } from '../policy/index.ts';
+import { type Problem, ProblemError } from '../problem.ts';
+import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
+import type { Waker } from '../wake/index.ts';
+import type { Exchange, Target } from './exchange.ts';
+
+/** What finding a sandbox for a request needs. */
+export interface LocateOptions {
+  table: RoutingTable;
+  isSynced(): boolean;
+  /** Undefined lets anybody in. */
+  identity: Identity | undefined;
+  anonymous: Principal;
+  waker: Waker;
+  limits: Limits;
+  /** Why a tenant may not be sent to a sandbox by its classes. */
+  refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
+  address: AddressOptions;
+  maxBodyBytes: number;
+}
+
+/** Everything up to forwarding: address → identity → table → policy → wake. Answers at once where nothing has to be waited for. @throws ProblemError */
+export type Locate = (exchange: Exchange, client: ServerResponse | Duplex) => Target | Promise<Target>;
+
+/** The way of a request to its sandbox (design section 3, steps 1 to 5). */
+export function createLocate(options: LocateOptions): Locate {
+  function locate(exchange: Exchange, client: ServerResponse | Duplex): Target | Promise<Target> {
+    const { request } = exchange;
+    const scanned = scanHeaders(request.rawHeaders);
+    if (scanned.duplicate !== undefined)
+      throw new ProblemError({ code: 'bad_header', detail: `${scanned.duplicate} was sent more than once.` });
+    const address = parseAddress(request.url ?? '', scanned, options.address);
+    if (isAddressProblem(address)) throw new ProblemError(address);
+    if (address.form === 'header' && scanned.sandboxPodIp !== undefined && isIP(scanned.sandboxPodIp) === 0)
+      throw new ProblemError({ code: 'bad_header', detail: 'Invalid target IP address.' });
+    if (options.maxBodyBytes > 0 && scanned.contentLength > options.maxBodyBytes)
+      throw new ProblemError({
+        code: 'body_too_large',
+        detail: `Bodies may have ${options.maxBodyBytes} bytes, this one has ${scanned.contentLength}.`,
+      });
+    exchange.sandbox = address.sandbox;
+    const { identity } = options;
+    if (identity === undefined) return admit(exchange, scanned, address, options.anonymous, client);
+    const credential = bearerToken(scanned.sandboxAuthorization ?? scanned.authorization);
+    const nowMs = Date.now();
+    const known = credential === undefined ? undefined : identity.cached(credential, nowMs);
+    if (known !== undefined) return admit(exchange, scanned, address, known, client);
+    return identity.authenticate(credential, nowMs).then((principal) => {
+      if (principal === undefined)
+        throw new ProblemError({
+          code: 'unauthenticated',
+          detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
+        });
+      return admit(exchange, scanned, address, principal, client);
+    });
+  }
+
+  function admit(
+    exchange: Exchange,
+    scanned: ScannedHeaders,
+    address: SandboxAddress,
+    principal: Principal,
+    client: ServerResponse | Duplex,
+  ): Target | Promise<Target> {
+    const namespace = address.namespace ?? principal.defaultNamespace;
+    exchange.namespace = namespace;
+    exchange.credentialId = principal.credentialId;
+    if (!principal.scopes.has('route'))
+      throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
+    const { tenant } = principal;
+    refuseIf(options.limits.enter(tenant, performance.now()));
+    exchange.usage = tenant.usage;
+    const { sandbox: only, mayProxy } = principal;
+    if (only !== undefined) refuseIf(refusedByToken(only, namespace, address.sandbox, scanned));
+    const name = { namespace, name: address.sandbox };
+    const allowed = maySee(principal, name) && (mayProxy === undefined || mayProxy(name));
+    if (typeof allowed === 'boolean') return find(scanned, address, principal, client, namespace, allowed);
+    return allowed.then((answer) => find(scanned, address, principal, client, namespace, answer));
+  }
+
+  function find(
+    scanned: ScannedHeaders,
+    address: SandboxAddress,
+    principal: Principal,
+    client: ServerResponse | Duplex,
+    namespace: string,
+    allowed: boolean,
+  ): Target | Promise<Target> {
+    const { tenant } = principal;
+    const route = allowed ? options.table.find(namespace, address.sandbox) : undefined;
+    if (route === undefined || route.sandbox.pooled) {
+      if (!options.isSynced())
+        throw new ProblemError({
+          code: 'table_not_ready',
+          detail: 'The routing table is not complete yet.',
+          retryAfterSeconds: 1,
+        });
+      throw new ProblemError({
+        code: 'sandbox_not_found',
+        detail: `There is no sandbox ${address.sandbox} in ${namespace}.`,
+        sandbox: address.sandbox,
+        namespace,
+      });
+    }
+    const port = address.port ?? route.sandbox.port;
+    const routable = options.table.isRoutable(route);
+    refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
+    refuseIf(options.limits.enterSandbox(tenant, route, performance.now()));
+    if (routable) return { address, scanned, principal, route, port, pod: route.pod as PodRecord, waitedMs: 0 };
+    refuseIf(options.limits.hold(tenant));
+    return options.waker
+      .wake({
+        route,
+        port,
+        mayWake: principal.scopes.has('wake'),
+        beginning: () => options.limits.beginWake(tenant, route, performance.now()),
+        ended: () => options.limits.endWake(route),
+        timeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
+        signal: closeSignal(client),
+      })
+      .finally(() => options.limits.release(tenant))
+      .then((result) => {
+        if ('problem' in result) throw new ProblemError(result.problem);
+        refuseIf(options.refusedByClass(tenant, route, result.pod));
+        return { address, scanned, principal, route, port, pod: result.pod, waitedMs: result.waitedMs };
+      });
+  }
+
+  return locate;
+}
+
+/** What contract section 3.4 refuses to whoever has a token for one sandbox, the same whether the other exists or not. */
+function refusedByToken(
+  only: SandboxName,
+  namespace: string,
+  name: string,
+  scanned: ScannedHeaders,
+): Problem | undefined {
+  if (scanned.sandboxPodIp !== undefined || scanned.sandboxUid !== undefined)
+    return {
+      code: 'forbidden',
+      detail: 'A scoped token names its sandbox; X-Sandbox-Pod-IP and X-Sandbox-UID are refused.',
+    };
+  if (only.namespace !== namespace || only.name !== name)
+    return { code: 'forbidden', detail: 'This token is for another sandbox.' };
+  return undefined;
+}
+
+/** @throws ProblemError */
+function refuseIf(problem: Problem | undefined): void {
+  if (problem !== undefined) throw new ProblemError(problem);
+}
+
+/** Aborted when the client leaves; made only for requests that wait. */
+function closeSignal(connection: ServerResponse | Duplex): AbortSignal {
+  const controller = new AbortController();
+  connection.once('close', () => controller.abort());
+  return controller.signal;
+}
+
+/** Seconds, as the SDKs send them; undefined for anything else. */
+function sandboxTimeoutMs(header: string | undefined): number | undefined {
+  const seconds = Number(header);
+  return header === undefined || !Number.isFinite(seconds) || seconds <= 0 ? undefined : seconds * 1000;
+}

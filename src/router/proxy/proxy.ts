@@ -1,0 +1,160 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  addForwardingHeaders,
+  forwardHttp,
+  type TrustedProxies,
+  type Tunnels,
+  type UpstreamPools,
+} from '../forward/index.ts';
+import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
+import type { ActivityTracker } from '../wake/index.ts';
+import { Exchange, type ExchangeEnd, type RequestOutcome, type Target } from './exchange.ts';
+import { HttpExchange } from './http-exchange.ts';
+import { createLocate, type LocateOptions } from './locate.ts';
+
+/** What the proxy is made of. */
+export interface ProxyOptions extends LocateOptions {
+  activity: ActivityTracker;
+  pools: UpstreamPools;
+  tunnels: Tunnels;
+  proxies: TrustedProxies;
+  connectTimeoutMs: number;
+  responseHeaderTimeoutMs: number;
+  finished(outcome: RequestOutcome): void;
+  /** Told of failures that are the router's own. */
+  report(what: string, error: unknown): void;
+}
+
+/** Routes requests to sandboxes: address → identity → table → policy → wake → forward (design section 3). */
+export interface Proxy {
+  handle(request: IncomingMessage, response: ServerResponse, expectContinue: boolean): void;
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  inFlight(): number;
+}
+
+/** A proxy over the given parts; it keeps no state of its own but a count. */
+export function createProxy(options: ProxyOptions): Proxy {
+  const locate = createLocate(options);
+  let inFlight = 0;
+
+  function upstreamHeaders(request: IncomingMessage, { address, scanned }: Target): string[] {
+    const headers = scanned.upstream;
+    // The credential that was used stays here; the client's own goes on where another header carried ours.
+    if (
+      scanned.authorization !== undefined &&
+      (scanned.sandboxAuthorization !== undefined || options.identity === undefined)
+    )
+      headers.push('authorization', scanned.authorization);
+    const { socket } = request;
+    addForwardingHeaders(
+      headers,
+      scanned,
+      socket.remoteAddress ?? '',
+      'encrypted' in socket,
+      address.prefix,
+      options.proxies,
+    );
+    return headers;
+  }
+
+  function problemOf(exchange: Exchange, error: unknown): Problem {
+    const { sandbox, namespace } = exchange;
+    if (error instanceof ProblemError) return { sandbox, namespace, ...error.problem };
+    options.report(`answering ${exchange.request.method} for ${namespace ?? ''}/${sandbox ?? ''}`, error);
+    return { sandbox, namespace, code: 'internal', detail: 'The router failed; its log says why.' };
+  }
+
+  const accounting: ExchangeEnd = {
+    ended: (exchange) => {
+      inFlight--;
+      if (exchange.usage !== undefined) options.limits.leave(exchange.usage);
+      options.finished(exchange);
+    },
+  };
+
+  function begin(request: IncomingMessage): Exchange {
+    inFlight++;
+    return new Exchange(request, performance.now(), accounting);
+  }
+
+  return {
+    inFlight: () => inFlight,
+
+    handle: (request, response, expectContinue) => {
+      const exchange = begin(request);
+      const fail = (error: unknown) => {
+        const problem = problemOf(exchange, error);
+        const requestId = randomUUID();
+        // A body that nobody reads can't be followed by another request.
+        if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
+          response.shouldKeepAlive = false;
+        sendProblem(response, problem, requestId, isNavigation(request));
+        exchange.finish(response.statusCode, problem, requestId);
+      };
+      const go = (target: Target) => {
+        if (response.destroyed) {
+          exchange.finish(499);
+          return;
+        }
+        if (expectContinue) response.writeContinue();
+        forwardHttp(new HttpExchange(exchange, target, response, upstreamHeaders(request, target), options, fail));
+      };
+      try {
+        const located = locate(exchange, response);
+        if (located instanceof Promise) located.then(go).catch(fail);
+        else go(located);
+      } catch (error) {
+        fail(error);
+      }
+    },
+
+    upgrade: (request, socket, head) => {
+      const exchange = begin(request);
+      const fail = (error: unknown) => {
+        const problem = problemOf(exchange, error);
+        const requestId = randomUUID();
+        const bytes = problemBytes(problem, requestId);
+        if (!socket.destroyed) socket.end(bytes);
+        exchange.finish(Number(bytes.slice(9, 12)), problem, requestId);
+      };
+      socket.on('error', () => socket.destroy());
+      const go = (target: Target) => {
+        if (socket.destroyed) {
+          exchange.finish(499);
+          return;
+        }
+        const headers = upstreamHeaders(request, target);
+        headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
+        options.tunnels.open({
+          request,
+          socket,
+          head,
+          pod: target.pod,
+          port: target.port,
+          path: target.address.rest,
+          headers,
+          connectTimeoutMs: options.connectTimeoutMs,
+          handshakeTimeoutMs: options.responseHeaderTimeoutMs,
+          moved: () => options.activity.touch(target.route, performance.now()),
+          done: (status, failure) => {
+            if (failure === undefined || failure.answered) exchange.finish(status);
+            else fail(new ProblemError({ code: failure.code, detail: failure.detail }));
+          },
+        });
+      };
+      try {
+        const located = locate(exchange, socket);
+        if (located instanceof Promise) located.then(go).catch(fail);
+        else go(located);
+      } catch (error) {
+        fail(error);
+      }
+    },
+  };
+}
+
+function isNavigation(request: IncomingMessage): boolean {
+  return request.headers['sec-fetch-mode'] === 'navigate' && (request.headers.accept ?? '').includes('text/html');
+}
