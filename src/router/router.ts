@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import Fastify from 'fastify';
 import { type HttpResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import { createRouterMetrics } from '../telemetry/index.ts';
+import { accessLine } from './access-line.ts';
+import { createAdminServer } from './admin-server.ts';
 import { registerControlApi } from './api/index.ts';
 import { compactHeap } from './compact-heap.ts';
 import { startTableFeed } from './feed.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
+import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS, type Identity } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
 import { startPolicyGate } from './policy-gate.ts';
-import { problemBytes } from './problem.ts';
 import type { RequestOutcome } from './proxy/index.ts';
 import { createProxy } from './proxy/index.ts';
 import { createSandboxWriter } from './sandbox-writer.ts';
@@ -77,7 +77,6 @@ const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300
 const LARGE_TABLE = 5000;
 /** How often activity is looked at. */
 const IDLE_TICK_MS = 1000;
-const MAX_HEADER_BYTES = 32_768;
 
 /** Starts the proxy and its admin server. */
 export async function startRouter(options: RouterOptions): Promise<Router> {
@@ -181,37 +180,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     options.accessLog?.(accessLine(outcome));
   }
 
-  let server!: Server;
-  const fastify = Fastify({
-    genReqId: () => randomUUID(),
-    serverFactory: (control) => {
-      server = createServer({
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: 30_000,
-        requestTimeout: 0,
-        keepAliveTimeout: 75_000,
-        noDelay: true,
-      });
-      server.on('request', (request, response) => {
-        if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) control(request, response);
-        else {
-          // Who is told to close asks elsewhere next time; who isn't might ask just as we close.
-          if (draining) response.shouldKeepAlive = false;
-          proxy.handle(request, response, false);
-        }
-      });
-      server.on('checkContinue', (request, response) => {
-        if (isOurs(request.url ?? '', request.headers.host, options.baseDomain)) {
-          response.writeContinue();
-          control(request, response);
-        } else proxy.handle(request, response, true);
-      });
-      server.on('upgrade', (request, socket, head) => proxy.upgrade(request, socket, head));
-      return server;
-    },
-    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
-  });
-  fastify.get('/healthz', () => ({ status: 'ok' }));
+  const { fastify, server, drain } = createFrontServer(proxy, options.baseDomain);
   registerControlApi(fastify, {
     writer,
     table,
@@ -223,24 +192,15 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     refusedByClass: gate.refusedByClass,
   });
 
-  const admin = Fastify();
-  admin.get('/healthz', () => ({ status: 'ok' }));
-  admin.get('/readyz', (_request, reply) => {
-    const ready = feed.isSynced() && gate.isSynced() && !draining;
-    reply.code(ready ? 200 : 503);
-    return {
-      ready,
-      draining,
-      tableSynced: feed.isSynced(),
-      tableAgeSeconds: Math.round(feed.ageMs() / 1000),
-      sandboxes: table.size(),
-      configurationRefusal: options.configurationRefusal(),
-    };
+  const readiness = () => ({
+    ready: feed.isSynced() && gate.isSynced() && !draining,
+    draining,
+    tableSynced: feed.isSynced(),
+    tableAgeSeconds: Math.round(feed.ageMs() / 1000),
+    sandboxes: table.size(),
+    configurationRefusal: options.configurationRefusal(),
   });
-  admin.get('/metrics', async (_request, reply) => {
-    reply.header('content-type', metrics.registry.contentType);
-    return await metrics.registry.metrics();
-  });
+  const admin = createAdminServer(readiness, metrics.registry);
 
   try {
     await fastify.listen(options.listen);
@@ -259,6 +219,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     synced: feed.synced,
     close: async () => {
       draining = true;
+      drain();
       clearInterval(pauseTimer);
       await election?.close();
       tunnels.closeAll();
@@ -278,52 +239,6 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       await Promise.all([pools.close(), fastify.close(), admin.close()]);
     },
   };
-}
-
-/** `/-/…` and `/healthz` are the router's own, except on a sandbox's own origin. */
-function isOurs(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
-  const own = (url.charCodeAt(1) === 45 && url.charCodeAt(2) === 47) || url === '/healthz';
-  if (!own || baseDomain === undefined || host === undefined) return own;
-  return !host.toLowerCase().replace(/:\d+$/, '').endsWith(`.${baseDomain}`);
-}
-
-function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (socket.destroyed || error.code === 'ECONNRESET') return;
-  const overflow = error.code === 'HPE_HEADER_OVERFLOW';
-  const problem = overflow
-    ? ({
-        code: 'headers_too_large',
-        detail: `Request line and headers may have ${MAX_HEADER_BYTES} bytes together.`,
-      } as const)
-    : ({ code: 'bad_request', detail: 'The request is not valid HTTP/1.1.' } as const);
-  socket.end(problemBytes(problem, randomUUID()));
-}
-
-/** Path without query: queries carry secrets. */
-function accessLine({
-  request,
-  connection,
-  status,
-  durationMs,
-  sandbox,
-  namespace,
-  credentialId,
-  problem,
-  requestId,
-}: RequestOutcome): string {
-  return JSON.stringify({
-    time: new Date().toISOString(),
-    method: request.method,
-    path: (request.url ?? '').split('?', 1)[0],
-    status,
-    durationMs: Math.round(durationMs * 100) / 100,
-    client: connection.remoteAddress,
-    sandbox,
-    namespace,
-    credential: credentialId,
-    code: problem?.code,
-    requestId,
-  });
 }
 
 function urlOf(server: { address(): AddressInfo | string | null }, host: string): string {

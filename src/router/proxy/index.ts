@@ -1,2 +1,2 @@
 export type { RequestOutcome } from './exchange.ts';
-export { createProxy, type Proxy, type ProxyOptions } from './proxy.ts';
+export { createProxy, type ProxyOptions, type SandboxProxy } from './proxy.ts';

@@ -28,14 +28,14 @@ export interface ProxyOptions extends LocateOptions {
 }
 
 /** Routes requests to sandboxes: address → identity → table → policy → wake → forward (design section 3). */
-export interface Proxy {
+export interface SandboxProxy {
   handle(request: IncomingMessage, response: ServerResponse, expectContinue: boolean): void;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   inFlight(): number;
 }
 
 /** A proxy over the given parts; it keeps no state of its own but a count. */
-export function createProxy(options: ProxyOptions): Proxy {
+export function createProxy(options: ProxyOptions): SandboxProxy {
   const locate = createLocate(options);
   let inFlight = 0;
 

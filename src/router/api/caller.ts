@@ -1,0 +1,66 @@
+import type { FastifyRequest } from 'fastify';
+import { scanHeaders } from '../forward/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type Scope } from '../identity/index.ts';
+import { ProblemError } from '../problem.ts';
+import type { Route, RoutingTable } from '../table/index.ts';
+
+/** What telling callers and their sandboxes apart needs. */
+export interface CallerOptions {
+  table: RoutingTable;
+  /** Undefined lets anybody in, as `anonymous`. */
+  identity: Identity | undefined;
+  anonymous: Principal;
+}
+
+/** Who calls the control API, and what they may see of it. */
+export interface Callers {
+  /** Who calls; one of the scopes is enough. @throws ProblemError unauthenticated, forbidden */
+  of(request: FastifyRequest, scopes?: readonly Scope[]): Promise<Principal>;
+  /** The sandbox `:name` in `?namespace=`, if it is the caller's to see. @throws ProblemError also sandbox_not_found */
+  sandbox(request: FastifyRequest, scopes?: readonly Scope[]): Promise<{ route: Route; principal: Principal }>;
+}
+
+/** Callers by their credentials, limited to their namespaces. */
+export function createCallers({ table, identity, anonymous }: CallerOptions): Callers {
+  async function of(request: FastifyRequest, scopes: readonly Scope[] = ['manage']): Promise<Principal> {
+    if (identity === undefined) return anonymous;
+    // The parsed headers would hide that one came twice.
+    const { authorization, sandboxAuthorization, duplicate } = scanHeaders(request.raw.rawHeaders);
+    if (duplicate !== undefined)
+      throw new ProblemError({ code: 'bad_header', detail: `${duplicate} was sent more than once.` });
+    const principal = await identity.authenticate(bearerToken(sandboxAuthorization ?? authorization), Date.now());
+    if (principal === undefined)
+      throw new ProblemError({
+        code: 'unauthenticated',
+        detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
+      });
+    if (!scopes.some((scope) => principal.scopes.has(scope)))
+      throw new ProblemError({
+        code: 'forbidden',
+        detail: `This credential has no scope ${scopes.map((scope) => `"${scope}"`).join(' or ')}.`,
+      });
+    return principal;
+  }
+
+  async function sandbox(
+    request: FastifyRequest,
+    scopes?: readonly Scope[],
+  ): Promise<{ route: Route; principal: Principal }> {
+    const principal = await of(request, scopes);
+    const { name = '' } = request.params as { name?: string };
+    const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
+    const allowed =
+      maySee(principal, { namespace, name }) && (await principal.mayProxy?.({ namespace, name })) !== false;
+    const route = allowed ? table.find(namespace, name) : undefined;
+    if (route === undefined)
+      throw new ProblemError({
+        code: 'sandbox_not_found',
+        detail: `There is no sandbox ${name} in ${namespace}.`,
+        sandbox: name,
+        namespace,
+      });
+    return { route, principal };
+  }
+
+  return { of, sandbox };
+}

@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { problemBytes } from './problem.ts';
+import type { SandboxProxy } from './proxy/index.ts';
+
+/** Request line and headers together. */
+const MAX_HEADER_BYTES = 32_768;
+
+/** The server that clients talk to. */
+export interface FrontServer {
+  /** For the router's own routes. */
+  fastify: FastifyInstance;
+  server: Server;
+  /** From now on answers tell their clients to connect anew for the next request. */
+  drain(): void;
+}
+
+/** One server for both: sandboxes' requests go to the proxy as they are, the router's own through Fastify. */
+export function createFrontServer(proxy: SandboxProxy, baseDomain: string | undefined): FrontServer {
+  let draining = false;
+  let server!: Server;
+  const fastify = Fastify({
+    genReqId: () => randomUUID(),
+    serverFactory: (control) => {
+      server = createServer({
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: 30_000,
+        requestTimeout: 0,
+        keepAliveTimeout: 75_000,
+        noDelay: true,
+      });
+      server.on('request', (request, response) => {
+        if (isOurs(request.url ?? '', request.headers.host, baseDomain)) control(request, response);
+        else {
+          // Who is told to close asks elsewhere next time; who isn't might ask just as we close.
+          if (draining) response.shouldKeepAlive = false;
+          proxy.handle(request, response, false);
+        }
+      });
+      server.on('checkContinue', (request, response) => {
+        if (isOurs(request.url ?? '', request.headers.host, baseDomain)) {
+          response.writeContinue();
+          control(request, response);
+        } else proxy.handle(request, response, true);
+      });
+      server.on('upgrade', (request, socket, head) => proxy.upgrade(request, socket, head));
+      return server;
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
+  });
+  fastify.get('/healthz', () => ({ status: 'ok' }));
+  return {
+    fastify,
+    server,
+    drain: () => {
+      draining = true;
+    },
+  };
+}
+
+/** `/-/…` and `/healthz` are the router's own, except on a sandbox's own origin. */
+function isOurs(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
+  const own = (url.charCodeAt(1) === 45 && url.charCodeAt(2) === 47) || url === '/healthz';
+  if (!own || baseDomain === undefined || host === undefined) return own;
+  return !host.toLowerCase().replace(/:\d+$/, '').endsWith(`.${baseDomain}`);
+}
+
+function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (socket.destroyed || error.code === 'ECONNRESET') return;
+  const overflow = error.code === 'HPE_HEADER_OVERFLOW';
+  const problem = overflow
+    ? ({
+        code: 'headers_too_large',
+        detail: `Request line and headers may have ${MAX_HEADER_BYTES} bytes together.`,
+      } as const)
+    : ({ code: 'bad_request', detail: 'The request is not valid HTTP/1.1.' } as const);
+  socket.end(problemBytes(problem, randomUUID()));
+}
