@@ -19,5 +19,6 @@ export {
   type StoredApiKey,
   scopedTokenKey,
 } from './identity/index.ts';
+export type { IdleOptions, RouterOptions } from './options.ts';
 export { createPolicy, type Policy, type PolicySettings } from './policy/index.ts';
-export { type IdleOptions, type Router, type RouterOptions, startRouter } from './router.ts';
+export { type Router, startRouter } from './router.ts';

@@ -1,0 +1,124 @@
+import type { Server } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createRouterMetrics, type RouterMetrics } from '../telemetry/index.ts';
+import { accessLine } from './access-line.ts';
+import { registerControlApi } from './api/index.ts';
+import type { ClusterView } from './cluster.ts';
+import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
+import { createFrontServer } from './front-server.ts';
+import { ANONYMOUS } from './identity/index.ts';
+import type { FrontOptions } from './options.ts';
+import { createAwakeCount, createLimits, type Policy, refusedByClass, type Tenant } from './policy/index.ts';
+import { createProxy, type RequestOutcome } from './proxy/index.ts';
+import type { PodRecord, Route } from './table/index.ts';
+import { type ActivityTracker, createActivityTracker, createWaker } from './wake/index.ts';
+
+/** Everything that answers requests, over a view of the cluster. */
+export interface Front {
+  server: Server;
+  metrics: RouterMetrics;
+  /** What was used of late: for whoever pauses the rest. */
+  activity: ActivityTracker;
+  /** @throws Error with the system's code, such as EADDRINUSE */
+  listen(address: { host: string; port: number }): Promise<void>;
+  /** Tells clients to go elsewhere, after a delay stops taking requests, and ends when those under way have, or at the drain timeout. */
+  close(delayMs: number): Promise<void>;
+}
+
+/** Upstream timeouts (design section 6): connect, head of the answer, silence in a stream. */
+const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300_000 };
+
+/** Proxy and control API behind one server that does not listen yet. */
+export function createFront(options: FrontOptions & { policy: Policy }, cluster: ClusterView): Front {
+  const { policy } = options;
+  const { table, writer } = cluster;
+  const pools = createUpstreamPools(TIMEOUTS);
+  const tunnels = createTunnels();
+  table.onRetired((uid) => {
+    pools.closePod(uid);
+    tunnels.closePod(uid);
+  });
+  const waker = createWaker({
+    writer,
+    table,
+    limits: options.wakeLimits,
+    finished: (result, durationMs) => metrics.wake(result, durationMs),
+  });
+  const awake = createAwakeCount(table, policy.tenants);
+  policy.onReplaced(awake.refresh);
+  const limits = createLimits(awake, waker.typicalSeconds);
+  const judgeClasses = (tenant: Tenant, route: Route, pod: PodRecord | undefined) =>
+    refusedByClass(tenant, route.sandbox, pod, policy.settings(), cluster.unenforcedReason);
+  const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
+  const activity = createActivityTracker();
+  const proxy = createProxy({
+    activity,
+    table,
+    isSynced: cluster.isSynced,
+    identity: options.identity,
+    anonymous: ANONYMOUS,
+    waker,
+    limits,
+    refusedByClass: judgeClasses,
+    pools,
+    tunnels,
+    proxies: createTrustedProxies(options.trustedProxies),
+    address,
+    maxBodyBytes: options.maxBodyBytes,
+    connectTimeoutMs: TIMEOUTS.connectMs,
+    responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
+    finished: account,
+    report: options.report,
+  });
+  const metrics = createRouterMetrics({
+    inFlight: proxy.inFlight,
+    held: waker.heldCount,
+    tunnels: tunnels.count,
+    sandboxes: table.size,
+    tableEvents: cluster.eventCount,
+    tableAgeSeconds: () => cluster.ageMs() / 1000,
+    unenforcedPods: cluster.unenforcedCount,
+    configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
+  });
+
+  function account(outcome: RequestOutcome): void {
+    metrics.request(outcome.status, outcome.durationMs);
+    if (outcome.problem !== undefined) metrics.problem(outcome.problem.code);
+    options.accessLog?.(accessLine(outcome));
+  }
+
+  const { fastify, server, drain } = createFrontServer(proxy, options.baseDomain);
+  registerControlApi(fastify, {
+    writer,
+    table,
+    identity: options.identity,
+    anonymous: ANONYMOUS,
+    limits,
+    address,
+    unenforcedReason: cluster.unenforcedReason,
+    refusedByClass: judgeClasses,
+  });
+
+  return {
+    server,
+    metrics,
+    activity,
+    listen: async (listen) => void (await fastify.listen(listen)),
+    close: async (delayMs) => {
+      drain();
+      tunnels.closeAll();
+      if (delayMs > 0) await delay(delayMs);
+      tunnels.closeAll();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => {
+        tunnels.destroyAll();
+        server.closeAllConnections();
+      }, options.drainTimeoutMs);
+      await closed;
+      clearTimeout(timer);
+      waker.close();
+      await Promise.all([pools.close(), fastify.close()]);
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import type { HttpResourceClient } from '../kubernetes/index.ts';
+import type { Identity } from './identity/index.ts';
+import type { Policy } from './policy/index.ts';
+import type { WakeLimits } from './wake/index.ts';
+
+/** Everything that a router is made with. */
+export interface RouterOptions extends ClusterOptions, FrontOptions {
+  adminListen: { host: string; port: number };
+  idle: IdleOptions;
+}
+
+/** What of which cluster is followed. */
+export interface ClusterOptions {
+  client: HttpResourceClient;
+  /** Namespaces to serve; all if empty. */
+  namespaces: readonly string[];
+  /** Label selector of the Sandboxes to serve; all if undefined. */
+  sandboxSelector: string | undefined;
+  policy: Policy;
+  /** Told of failures that no caller sees. */
+  report(what: string, error: unknown): void;
+}
+
+/** How requests are answered. */
+export interface FrontOptions {
+  listen: { host: string; port: number };
+  /** Undefined lets anybody in, as `anonymous`. */
+  identity: Identity | undefined;
+  policy: Policy;
+  /** Why the configuration file as it is now is not in force; undefined while it is. */
+  configurationRefusal(): string | undefined;
+  baseDomain: string | undefined;
+  pathPrefix: string | undefined;
+  trustedProxies: readonly string[];
+  wakeLimits: WakeLimits;
+  maxBodyBytes: number;
+  /** Between turning unready and refusing connections, so that load balancers send nothing more. */
+  shutdownDelayMs: number;
+  drainTimeoutMs: number;
+  /** One line for each request, or undefined. */
+  accessLog: ((line: string) => void) | undefined;
+  /** Told of failures that no caller sees. */
+  report(what: string, error: unknown): void;
+}
+
+/** When sandboxes are paused for want of use, and by whom. */
+export interface IdleOptions {
+  /** For sandboxes without an annotation; 0 for never. */
+  defaultTimeoutMs: number;
+  /** How often activity is told to other routers in front of the same cluster; 0 where this is the only one. */
+  reportIntervalMs: number;
+  /** Lease by which routers choose the one that pauses; undefined where there is only one. */
+  lease: { namespace: string; name: string } | undefined;
+  /** Whether a Pod snapshot is to be taken first. */
+  podSnapshots(): Promise<boolean>;
+}
