@@ -13,6 +13,8 @@ export interface FrontServer {
   /** For the router's own routes. */
   fastify: FastifyInstance;
   server: Server;
+  /** Emits `upgrade` for the router's own paths; it listens nowhere. */
+  upgrades: Server;
   /** From now on answers tell their clients to connect anew for the next request. */
   drain(): void;
 }
@@ -21,8 +23,11 @@ export interface FrontServer {
 export function createFrontServer(proxy: SandboxProxy, baseDomain: string | undefined): FrontServer {
   let draining = false;
   let server!: Server;
+  const upgrades = createServer();
   const fastify = Fastify({
     genReqId: () => randomUUID(),
+    // What a schema does not name is refused, and nothing is bent until it fits.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, strict: false } },
     serverFactory: (control) => {
       server = createServer({
         maxHeaderSize: MAX_HEADER_BYTES,
@@ -45,7 +50,11 @@ export function createFrontServer(proxy: SandboxProxy, baseDomain: string | unde
           control(request, response);
         } else proxy.handle(request, response, true);
       });
-      server.on('upgrade', (request, socket, head) => proxy.upgrade(request, socket, head));
+      server.on('upgrade', (request, socket, head) => {
+        if (isOurs(request.url ?? '', request.headers.host, baseDomain))
+          upgrades.emit('upgrade', request, socket, head);
+        else proxy.upgrade(request, socket, head);
+      });
       return server;
     },
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
@@ -54,6 +63,7 @@ export function createFrontServer(proxy: SandboxProxy, baseDomain: string | unde
   return {
     fastify,
     server,
+    upgrades,
     drain: () => {
       draining = true;
     },

@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createRouterMetrics, type RouterMetrics } from '../telemetry/index.ts';
 import { accessLine } from './access-line.ts';
-import { registerControlApi } from './api/index.ts';
+import { createEventLog, createUrls, registerControlApi } from './api/index.ts';
 import type { ClusterView } from './cluster.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { createFrontServer } from './front-server.ts';
@@ -51,6 +52,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     refusedByClass(tenant, route.sandbox, pod, policy.settings(), cluster.unenforcedReason);
   const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
   const activity = createActivityTracker();
+  const proxies = createTrustedProxies(options.trustedProxies);
   const proxy = createProxy({
     activity,
     table,
@@ -62,7 +64,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     refusedByClass: judgeClasses,
     pools,
     tunnels,
-    proxies: createTrustedProxies(options.trustedProxies),
+    proxies,
     address,
     maxBodyBytes: options.maxBodyBytes,
     connectTimeoutMs: TIMEOUTS.connectMs,
@@ -87,8 +89,15 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     options.accessLog?.(accessLine(outcome));
   }
 
-  const { fastify, server, drain } = createFrontServer(proxy, options.baseDomain);
-  registerControlApi(fastify, {
+  const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain);
+  const streams = registerControlApi(fastify, {
+    client: options.client,
+    namespaces: options.namespaces,
+    urlsOf: createUrls(proxies, options.baseDomain),
+    log: createEventLog({ table, epoch: randomUUID().slice(0, 8), now: () => new Date() }),
+    upgrades,
+    report: options.report,
+    audit: () => {},
     writer,
     table,
     identity: options.identity,
@@ -106,9 +115,13 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     listen: async (listen) => void (await fastify.listen(listen)),
     close: async (delayMs) => {
       drain();
-      tunnels.closeAll();
+      const sendAway = () => {
+        streams.closeAll();
+        tunnels.closeAll();
+      };
+      sendAway();
       if (delayMs > 0) await delay(delayMs);
-      tunnels.closeAll();
+      sendAway();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const timer = setTimeout(() => {

@@ -23,6 +23,10 @@ export interface ClusterOptions {
 
 /** How requests are answered. */
 export interface FrontOptions {
+  /** For what the control API changes. */
+  client: HttpResourceClient;
+  /** Namespaces that are served; all if empty. */
+  namespaces: readonly string[];
   listen: { host: string; port: number };
   /** Undefined lets anybody in, as `anonymous`. */
   identity: Identity | undefined;

@@ -34,6 +34,7 @@ const VALUE_SETS = {
   everything: [
     'snapshots.enabled=true',
     'tokenReview.enabled=true',
+    'claims.enabled=true',
     'patchGuard.enabled=true',
     'monitoring.enabled=true',
     'monitoring.labels.release=prometheus',
@@ -161,6 +162,7 @@ describe('deploy/', {
     for (const [overlay, values] of [
       ['gke', ['snapshots.enabled=true']],
       ['token-review', ['tokenReview.enabled=true']],
+      ['claims', ['claims.enabled=true']],
       ['hardened', ['patchGuard.enabled=true']],
       ['wake-only', ['pause.enabled=false']],
       ['read-only', ['wake.enabled=false', 'pause.enabled=false']],

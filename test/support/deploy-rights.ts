@@ -28,6 +28,10 @@ export function testRights(session: () => ClusterSession): void {
     'create delete get list watch podsnapshot.gke.io/podsnapshotmanualtriggers',
   ];
   const REVIEWS = ['create authentication.k8s.io/tokenreviews', 'create authorization.k8s.io/subjectaccessreviews'];
+  const CLAIMS = [
+    'create delete get list patch watch extensions.agents.x-k8s.io/sandboxclaims',
+    'get list extensions.agents.x-k8s.io/sandboxwarmpools',
+  ];
   const LEASES = ['create coordination.k8s.io/leases', 'get update coordination.k8s.io/leases sandbox-router-idle'];
 
   /** Every right that the router has in a namespace beyond what any account has. */
@@ -76,6 +80,12 @@ export function testRights(session: () => ClusterSession): void {
       () => kustomize('kustomize/overlays/token-review'),
       [...READ, ...WAKE, ...LEASES, ...REVIEWS],
       [...READ, ...WAKE, ...REVIEWS],
+    ],
+    [
+      'claims',
+      () => kustomize('kustomize/overlays/claims'),
+      [...READ, ...WAKE, ...LEASES, ...CLAIMS],
+      [...READ, ...WAKE, ...CLAIMS],
     ],
     [
       'chart without wake and pause',

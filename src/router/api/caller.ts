@@ -1,15 +1,34 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { scanHeaders } from '../forward/index.ts';
 import { bearerToken, type Identity, maySee, type Principal, type Scope } from '../identity/index.ts';
-import { ProblemError } from '../problem.ts';
+import type { Limits } from '../policy/index.ts';
+import { type Problem, ProblemError } from '../problem.ts';
 import type { Route, RoutingTable } from '../table/index.ts';
 
 /** What telling callers and their sandboxes apart needs. */
 export interface CallerOptions {
   table: RoutingTable;
+  limits: Limits;
+  /** Told what callers did, and what they were refused. */
+  audit(record: ControlRecord): void;
   /** Undefined lets anybody in, as `anonymous`. */
   identity: Identity | undefined;
   anonymous: Principal;
+}
+
+/** One act by the control API, for the audit log. */
+export interface ControlRecord {
+  action: string;
+  tenant: string | undefined;
+  credentialId: string | undefined;
+  client: string | undefined;
+  namespace?: string | undefined;
+  sandbox?: string | undefined;
+  claim?: string | undefined;
+  code?: string;
+  detail?: string;
+  requestId: string;
 }
 
 /** Who calls the control API, and what they may see of it. */
@@ -18,11 +37,37 @@ export interface Callers {
   of(request: FastifyRequest, scopes?: readonly Scope[]): Promise<Principal>;
   /** The sandbox `:name` in `?namespace=`, if it is the caller's to see. @throws ProblemError also sandbox_not_found */
   sandbox(request: FastifyRequest, scopes?: readonly Scope[]): Promise<{ route: Route; principal: Principal }>;
+  /** Something was done for the caller. */
+  did(
+    request: FastifyRequest,
+    action: string,
+    what: { namespace?: string | undefined; sandbox?: string; claim?: string },
+  ): void;
+  /** The caller was refused. */
+  refused(request: FastifyRequest, problem: Problem): void;
 }
 
 /** Callers by their credentials, limited to their namespaces. */
-export function createCallers({ table, identity, anonymous }: CallerOptions): Callers {
+export function createCallers({ table, identity, anonymous, limits, audit }: CallerOptions): Callers {
+  /** Who each request turned out to be from; taken against the tenant's rate once. */
+  const known = new WeakMap<IncomingMessage, Principal>();
+
   async function of(request: FastifyRequest, scopes: readonly Scope[] = ['manage']): Promise<Principal> {
+    const principal = await authenticate(request);
+    if (!known.has(request.raw)) {
+      known.set(request.raw, principal);
+      const tooMany = limits.take(principal.tenant, performance.now());
+      if (tooMany !== undefined) throw new ProblemError(tooMany);
+    }
+    if (!scopes.some((scope) => principal.scopes.has(scope)))
+      throw new ProblemError({
+        code: 'forbidden',
+        detail: `This credential has no scope ${scopes.map((scope) => `"${scope}"`).join(' or ')}.`,
+      });
+    return principal;
+  }
+
+  async function authenticate(request: FastifyRequest): Promise<Principal> {
     if (identity === undefined) return anonymous;
     // The parsed headers would hide that one came twice.
     const { authorization, sandboxAuthorization, duplicate } = scanHeaders(request.raw.rawHeaders);
@@ -33,11 +78,6 @@ export function createCallers({ table, identity, anonymous }: CallerOptions): Ca
       throw new ProblemError({
         code: 'unauthenticated',
         detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
-      });
-    if (!scopes.some((scope) => principal.scopes.has(scope)))
-      throw new ProblemError({
-        code: 'forbidden',
-        detail: `This credential has no scope ${scopes.map((scope) => `"${scope}"`).join(' or ')}.`,
       });
     return principal;
   }
@@ -62,5 +102,21 @@ export function createCallers({ table, identity, anonymous }: CallerOptions): Ca
     return { route, principal };
   }
 
-  return { of, sandbox };
+  const record = (request: FastifyRequest) => {
+    const principal = known.get(request.raw);
+    return {
+      tenant: principal?.tenant.name,
+      credentialId: principal?.credentialId,
+      client: request.raw.socket.remoteAddress,
+      requestId: request.id,
+    };
+  };
+
+  return {
+    of,
+    sandbox,
+    did: (request, action, what) => audit({ action, ...record(request), ...what }),
+    refused: (request, { code, detail, sandbox: name, namespace }) =>
+      audit({ action: 'refused', ...record(request), namespace, sandbox: name, code, detail }),
+  };
 }

@@ -6,6 +6,8 @@ import { type Problem, ProblemError } from '../problem.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 import type { Callers } from './caller.ts';
+import { type SandboxView, viewOf } from './sandbox-view.ts';
+import * as schemas from './schemas.ts';
 
 /** What the routes of sandboxes need. */
 export interface SandboxRoutesOptions {
@@ -15,15 +17,26 @@ export interface SandboxRoutesOptions {
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
 }
 
-/** A sandbox as `/-/v1` shows it. */
-interface SandboxView {
-  name: string;
-  namespace: string;
-  state: 'running' | 'starting' | 'pausing' | 'paused' | 'finished';
-  reason: string;
-  message: string;
-  port: number;
-  path: string;
+/** Makes a sandbox run that does not, within classes and limits of the tenant. @throws ProblemError */
+export async function startSandbox(options: SandboxRoutesOptions, tenant: Tenant, route: Route): Promise<void> {
+  const problem =
+    options.refusedByClass(tenant, route, undefined) ?? options.limits.beginWake(tenant, route, performance.now());
+  if (problem !== undefined) throw new ProblemError(problem);
+  try {
+    await setRunning(options.writer, route, true);
+  } catch (error) {
+    options.limits.endWake(route);
+    throw error;
+  }
+}
+
+async function setRunning(writer: SandboxWriter, { sandbox }: Route, running: boolean): Promise<void> {
+  const { namespace, name } = sandbox;
+  await writer.setRunning({ namespace, name }, running).catch((error) => {
+    if (isApiError(error, 'Forbidden'))
+      throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
+    throw error;
+  });
 }
 
 /** `/-/v1/sandboxes` and `/-/v1/resolve`: scope `manage`, or `wake` to resume. */
@@ -35,71 +48,72 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
     reply: FastifyReply,
     operatingMode: 'Running' | 'Suspended',
   ): Promise<SandboxView> {
+    const running = operatingMode === 'Running';
     // Whose requests may wake a sandbox may also ask for it; a pause takes it away from everybody else.
-    const { route, principal } = await callers.sandbox(
-      request,
-      operatingMode === 'Running' ? ['wake', 'manage'] : ['manage'],
-    );
+    const { route, principal } = await callers.sandbox(request, running ? ['wake', 'manage'] : ['manage']);
     const { sandbox } = route;
-    const wakes = operatingMode === 'Running' && !sandbox.running;
-    const problem = wakes
-      ? (options.refusedByClass(principal.tenant, route, undefined) ??
-        options.limits.beginWake(principal.tenant, route, performance.now()))
-      : undefined;
-    if (problem !== undefined) throw new ProblemError(problem);
-    try {
-      const { namespace, name } = sandbox;
-      await options.writer.setRunning({ namespace, name }, operatingMode === 'Running');
-    } catch (error) {
-      if (wakes) options.limits.endWake(route);
-      if (isApiError(error, 'Forbidden'))
-        throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
-      throw error;
-    }
+    if (running && !sandbox.running) await startSandbox(options, principal.tenant, route);
+    else await setRunning(options.writer, route, running);
+    callers.did(request, running ? 'resumed' : 'paused', { namespace: sandbox.namespace, sandbox: sandbox.name });
     reply.code(202);
-    return view(table.find(sandbox.namespace, sandbox.name) ?? route, table);
+    return viewOf(table.find(sandbox.namespace, sandbox.name) ?? route, table);
   }
 
-  fastify.get('/-/v1/sandboxes', async (request) => {
-    const principal = await callers.of(request);
-    // Where the cluster is asked about each sandbox, not about all of them at once.
-    const { namespace = principal.mayProxy && principal.defaultNamespace } = request.query as { namespace?: string };
-    const items: SandboxView[] = [];
-    for (const route of table.routes()) {
-      if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
-      if (!maySee(principal, route.sandbox)) continue;
-      if ((await principal.mayProxy?.(route.sandbox)) !== false) items.push(view(route, table));
-    }
-    return { items };
-  });
-  fastify.get('/-/v1/sandboxes/:name', async (request) => view((await callers.sandbox(request)).route, table));
-  fastify.post('/-/v1/sandboxes/:name/pause', (request, reply) => setMode(request, reply, 'Suspended'));
-  fastify.post('/-/v1/sandboxes/:name/resume', (request, reply) => setMode(request, reply, 'Running'));
-  fastify.get('/-/v1/resolve/:name', async (request) => {
-    const { route } = await callers.sandbox(request);
-    const { pod, sandbox } = route;
-    const routable = table.isRoutable(route);
-    return {
-      ...view(route, table),
-      address: routable ? pod?.address : null,
-      podUid: routable ? pod?.uid : null,
-      port: sandbox.port,
-    };
-  });
-}
-
-function view(route: Route, table: RoutingTable): SandboxView {
-  const { sandbox } = route;
-  const awake = table.isRoutable(route) ? 'running' : 'starting';
-  // Asked to pause is not paused: its pod may still be there, on its way out.
-  const asleep = sandbox.suspended ? 'paused' : 'pausing';
-  return {
-    name: sandbox.name,
-    namespace: sandbox.namespace,
-    state: sandbox.finished ? 'finished' : sandbox.running ? awake : asleep,
-    reason: sandbox.readyReason,
-    message: sandbox.readyMessage,
-    port: sandbox.port,
-    path: `/${sandbox.name}.${sandbox.namespace}/`,
-  };
+  fastify.get(
+    '/-/v1/sandboxes',
+    {
+      schema: {
+        summary: 'List sandboxes',
+        querystring: schemas.listQuery,
+        response: { 200: schemas.sandboxList, '4xx': schemas.problem },
+      },
+    },
+    async (request) => {
+      const principal = await callers.of(request);
+      // Where the cluster is asked about each sandbox, not about all of them at once.
+      const { namespace = principal.mayProxy && principal.defaultNamespace } = request.query as { namespace?: string };
+      const items: SandboxView[] = [];
+      for (const route of table.routes()) {
+        if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
+        if (!maySee(principal, route.sandbox)) continue;
+        if ((await principal.mayProxy?.(route.sandbox)) !== false) items.push(viewOf(route, table));
+      }
+      return { items };
+    },
+  );
+  const one = { params: schemas.nameParams, querystring: schemas.namespaceQuery };
+  fastify.get(
+    '/-/v1/sandboxes/:name',
+    { schema: { summary: 'One sandbox', ...one, response: { 200: schemas.sandboxView, '4xx': schemas.problem } } },
+    async (request) => viewOf((await callers.sandbox(request)).route, table),
+  );
+  for (const [verb, operatingMode, summary] of [
+    ['pause', 'Suspended', 'Snapshot a sandbox and stop it'],
+    ['resume', 'Running', 'Start a paused sandbox'],
+  ] as const)
+    fastify.post(
+      `/-/v1/sandboxes/:name/${verb}`,
+      { schema: { summary, ...one, response: { 202: schemas.sandboxView, '4xx': schemas.problem } } },
+      (request, reply) => setMode(request, reply, operatingMode),
+    );
+  fastify.get(
+    '/-/v1/resolve/:name',
+    {
+      schema: {
+        summary: 'Where a sandbox is now',
+        ...one,
+        response: { 200: schemas.resolution, '4xx': schemas.problem },
+      },
+    },
+    async (request) => {
+      const { route } = await callers.sandbox(request);
+      const { pod } = route;
+      const routable = table.isRoutable(route);
+      return {
+        ...viewOf(route, table),
+        address: routable ? pod?.address : null,
+        podUid: routable ? pod?.uid : null,
+      };
+    },
+  );
 }

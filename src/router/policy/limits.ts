@@ -9,6 +9,10 @@ export interface Limits {
   /** Takes a request in, unless it is too many: then nothing is taken. Whoever gets in leaves by {@link Limits.leave}. */
   enter(tenant: Tenant, nowMs: number): Problem | undefined;
   leave(usage: TenantUsage): void;
+  /** Takes one request of the control API, which is counted in requests a second alone. */
+  take(tenant: Tenant, nowMs: number): Problem | undefined;
+  /** Before a claim, as its sandbox will be awake. */
+  mayClaim(tenant: Tenant): Problem | undefined;
   /** The limits of one sandbox. */
   enterSandbox(tenant: Tenant, route: Route, nowMs: number): Problem | undefined;
   /** Before a wake is begun for a tenant. */
@@ -37,21 +41,31 @@ export function createLimits(awake: AwakeCount, typicalWakeSeconds: () => number
     return buckets;
   }
 
+  function take({ name, limits, usage }: Tenant, nowMs: number): Problem | undefined {
+    if (limits.requests === undefined) return undefined;
+    const waitMs = takeToken(usage.requests, limits.requests, nowMs);
+    return waitMs > 0
+      ? refuse('rate_limited', `Tenant ${name} may send ${limits.requests.perSecond} requests a second.`, waitMs / 1000)
+      : undefined;
+  }
+
+  function mayClaim(tenant: Tenant): Problem | undefined {
+    const { name, limits } = tenant;
+    return awake.of(tenant) >= limits.awake
+      ? refuse('too_many_awake', `Tenant ${name} may have ${limits.awake} sandboxes awake.`, AWAKE_RETRY_SECONDS)
+      : undefined;
+  }
+
   return {
-    enter: ({ name, limits, usage }, nowMs) => {
+    take,
+    mayClaim,
+    enter: (tenant, nowMs) => {
+      const { name, limits, usage } = tenant;
       if (usage.inFlight >= limits.concurrency)
         return refuse('rate_limited', `Tenant ${name} may have ${limits.concurrency} requests at once.`, SOON_SECONDS);
-      if (limits.requests !== undefined) {
-        const waitMs = takeToken(usage.requests, limits.requests, nowMs);
-        if (waitMs > 0)
-          return refuse(
-            'rate_limited',
-            `Tenant ${name} may send ${limits.requests.perSecond} requests a second.`,
-            waitMs / 1000,
-          );
-      }
-      usage.inFlight++;
-      return undefined;
+      const refused = take(tenant, nowMs);
+      if (refused === undefined) usage.inFlight++;
+      return refused;
     },
     leave: (usage) => {
       usage.inFlight--;
@@ -70,12 +84,8 @@ export function createLimits(awake: AwakeCount, typicalWakeSeconds: () => number
     beginWake: (tenant, route, nowMs) => {
       const { name, limits, sandboxLimits, usage } = tenant;
       const { sandbox } = route;
-      if (awake.of(tenant) >= limits.awake)
-        return refuse(
-          'too_many_awake',
-          `Tenant ${name} may have ${limits.awake} sandboxes awake.`,
-          AWAKE_RETRY_SECONDS,
-        );
+      const tooMany = mayClaim(tenant);
+      if (tooMany !== undefined) return tooMany;
       if (sandboxLimits?.wakes !== undefined) {
         const waitMs = takeToken(bucketsOf(route).wakes, sandboxLimits.wakes, nowMs);
         if (waitMs > 0)

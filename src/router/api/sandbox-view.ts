@@ -1,0 +1,37 @@
+import type { Route, RoutingTable } from '../table/index.ts';
+
+/** What a sandbox does, in one word. */
+export type SandboxState = 'running' | 'starting' | 'pausing' | 'paused' | 'finished';
+
+/** A sandbox as `/-/v1` shows it. */
+export interface SandboxView {
+  name: string;
+  namespace: string;
+  state: SandboxState;
+  reason: string;
+  message: string;
+  port: number;
+  path: string;
+}
+
+/** What a sandbox does. Asked to pause is not paused: its pod may still be there, on its way out. */
+export function stateOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): SandboxState {
+  const { sandbox } = route;
+  if (sandbox.finished) return 'finished';
+  if (sandbox.running) return table.isRoutable(route) ? 'running' : 'starting';
+  return sandbox.suspended ? 'paused' : 'pausing';
+}
+
+/** The sandbox of a route as callers see it. */
+export function viewOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): SandboxView {
+  const { sandbox } = route;
+  return {
+    name: sandbox.name,
+    namespace: sandbox.namespace,
+    state: stateOf(route, table),
+    reason: sandbox.readyReason,
+    message: sandbox.readyMessage,
+    port: sandbox.port,
+    path: `/${sandbox.name}.${sandbox.namespace}/`,
+  };
+}
