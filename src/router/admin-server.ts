@@ -8,6 +8,8 @@ export interface Readiness {
   tableSynced: boolean;
   tableAgeSeconds: number;
   sandboxes: number;
+  /** Pods that refused connections since they were last heard of. */
+  suspectPods: number;
   configurationRefusal: string | undefined;
 }
 

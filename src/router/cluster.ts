@@ -28,6 +28,8 @@ export interface ClusterView {
 export interface FollowedCluster extends ClusterView {
   /** Resolves when the table is complete for the first time; rejects if closed before. */
   synced: Promise<void>;
+  /** Since when every change is heard of, on the monotonic clock; undefined before. */
+  knownSinceMs(): number | undefined;
   close(): void;
 }
 
@@ -56,14 +58,20 @@ export function followCluster(options: ClusterOptions, table: RoutingTable): Fol
     sandboxSelector: options.sandboxSelector,
     failed: (error) => report('following the cluster', error),
   });
+  let knownSinceMs: number | undefined;
   feed.synced.then(
-    () => (table.size() >= LARGE_TABLE ? compactHeap() : undefined),
+    () => {
+      knownSinceMs = performance.now();
+      table.expectNews(() => performance.now());
+      if (table.size() >= LARGE_TABLE) compactHeap();
+    },
     () => {},
   );
   return {
     table,
     writer: createSandboxWriter(client, feed.form),
     synced: feed.synced,
+    knownSinceMs: () => knownSinceMs,
     isSynced: feed.isSynced,
     isPolicySynced: () => policy.settings().egressVerify !== 'enforce' || policies?.isSynced() === true,
     ageMs: feed.ageMs,

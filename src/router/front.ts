@@ -77,6 +77,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     held: waker.heldCount,
     tunnels: tunnels.count,
     sandboxes: table.size,
+    suspectPods: table.suspectCount,
     tableEvents: cluster.eventCount,
     tableAgeSeconds: () => cluster.ageMs() / 1000,
     unenforcedPods: cluster.unenforcedCount,

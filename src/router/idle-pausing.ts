@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type HttpResourceClient, startLeaderElection } from '../kubernetes/index.ts';
-import type { ClusterView } from './cluster.ts';
+import type { FollowedCluster } from './cluster.ts';
 import type { IdleOptions } from './options.ts';
 import type { Policy } from './policy/index.ts';
 import { type ActivityTracker, createIdlePauser } from './wake/index.ts';
@@ -10,7 +10,7 @@ import { type ActivityTracker, createIdlePauser } from './wake/index.ts';
 export interface IdlePausingOptions {
   idle: IdleOptions;
   client: HttpResourceClient;
-  cluster: ClusterView;
+  cluster: FollowedCluster;
   policy: Policy;
   activity: ActivityTracker;
   paused(result: 'ok' | 'cancelled' | 'failed'): void;
@@ -43,6 +43,7 @@ export function startIdlePausing(options: IdlePausingOptions): { close(): Promis
       const owner = tenants.isConfigured() ? tenants.ownerOf(namespace) : undefined;
       return owner?.idleTimeoutMs ?? idle.defaultTimeoutMs;
     },
+    knownSinceMs: cluster.knownSinceMs,
     isLeader: () => cluster.isSynced() && (election === undefined || election.isLeader()),
     paused: options.paused,
     failed: report,

@@ -34,6 +34,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       tableSynced: cluster.isSynced(),
       tableAgeSeconds: Math.round(cluster.ageMs() / 1000),
       sandboxes: cluster.table.size(),
+      suspectPods: cluster.table.suspectCount(),
       configurationRefusal: options.configurationRefusal(),
     }),
     front.metrics.registry,

@@ -15,6 +15,7 @@ export interface RouterGauges {
   held(): number;
   tunnels(): number;
   sandboxes(): number;
+  suspectPods(): number;
   tableEvents(): number;
   tableAgeSeconds(): number;
   unenforcedPods(): number;
@@ -82,6 +83,11 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_held_requests', 'Requests held while their sandbox wakes.', gauges.held);
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
+  gauge(
+    'sandbox_router_suspect_pods',
+    'Pods with a port that refused connections since their record was last heard of.',
+    gauges.suspectPods,
+  );
   gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
   gauge(
     'sandbox_router_unenforced_pods',

@@ -82,13 +82,14 @@ export async function explain(
       detail: `There is no sandbox ${address.sandbox} in ${namespace}, or not one that it may see.`,
     });
   pass('sandbox', `${namespace}/${address.sandbox}, port ${address.port ?? visible.sandbox.port}.`);
-  return explainSandbox(options, principal, visible, pass, stop, steps);
+  return explainSandbox(options, principal, visible, address.port ?? visible.sandbox.port, pass, stop, steps);
 }
 
 function explainSandbox(
   options: ExplainOptions,
   { tenant, scopes }: Principal,
   route: Route,
+  port: number,
   pass: (step: ExplainedStep['step'], detail: string) => void,
   stop: (step: ExplainedStep['step'], problem: Problem) => Explanation,
   steps: ExplainedStep[],
@@ -101,7 +102,12 @@ function explainSandbox(
   const reason = pod && options.unenforcedReason(pod.uid);
   const warning = reason === undefined ? '' : ` Nothing enforces the egress class: ${reason}.`;
   pass('classes', `RuntimeClass ${runtimeClass || '(none)'}, egress class ${egressClass || '(none)'}.${warning}`);
-  if (pod !== undefined) pass('wake', 'It runs.');
+  if (pod?.suspectPorts?.has(port))
+    pass(
+      'wake',
+      `It runs, but refused connections on port ${port} since it was last heard of: requests wait for one that tries.`,
+    );
+  else if (pod !== undefined) pass('wake', 'It runs.');
   else if (sandbox.finished) return stop('wake', { code: 'sandbox_finished', detail: 'It has ended for good.' });
   else if (sandbox.running)
     pass('wake', `It should run, and is waited for: ${sandbox.readyMessage || 'it is starting'}.`);

@@ -113,6 +113,7 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
         ...viewOf(route, table),
         address: routable ? pod?.address : null,
         podUid: routable ? pod?.uid : null,
+        suspectPorts: routable ? [...(pod?.suspectPorts?.keys() ?? [])] : [],
       };
     },
   );

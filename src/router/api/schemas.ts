@@ -72,6 +72,11 @@ export const resolution = answer('Where a sandbox is.', {
   ...(sandboxView.properties as Record<string, JsonSchema>),
   address: orNull(text('Address of its pod; null while it has none that may be sent requests.')),
   podUid: orNull(text('UID of that pod.')),
+  suspectPorts: {
+    type: 'array',
+    items: { type: 'integer' },
+    description: 'Ports that refused connections since the pod was last heard of.',
+  },
 });
 
 /** Body of `POST /-/v1/explain`. */

@@ -19,6 +19,8 @@ export interface ForwardRequest {
   extraHeaders: string[] | undefined;
   /** Whether the pod is still the one that was chosen: dialling it again is pointless otherwise. */
   isCurrent(): boolean;
+  /** A dial failed, or one was accepted after that. */
+  dialled(accepted: boolean): void;
   /** The answer is a stream without known length, and its head has come. */
   streaming(): void;
   /** A part of such a stream has come. */
@@ -107,6 +109,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
   ): void {
     const { forward } = this;
     const { response } = forward;
+    if (this.dials > 0) forward.dialled(true);
     const raw = controller.rawHeaders as Buffer[];
     if (statusCode < 200) {
       if (statusCode === 103) response.writeEarlyHints(earlyHints(raw));
@@ -152,13 +155,9 @@ class HttpForward implements Dispatcher.DispatchHandler {
     const { forward } = this;
     const { response } = forward;
     const answered = response.headersSent;
-    if (
-      !answered &&
-      RETRYABLE_DIAL.has(code) &&
-      isDialError(error) &&
-      this.dials < DIAL_RETRY_MS.length &&
-      forward.isCurrent()
-    ) {
+    const undialled = RETRYABLE_DIAL.has(code) && isDialError(error);
+    if (undialled) forward.dialled(false);
+    if (!answered && undialled && this.dials < DIAL_RETRY_MS.length && forward.isCurrent()) {
       setTimeout(() => (this.ended ? undefined : this.dispatch()), DIAL_RETRY_MS[this.dials++]);
       return;
     }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ForwardRequest, UpstreamFailure, UpstreamPools } from '../forward/index.ts';
 import { ProblemError } from '../problem.ts';
+import type { RoutingTable } from '../table/index.ts';
 import type { ActivityTracker } from '../wake/index.ts';
 import type { Exchange, Target } from './exchange.ts';
 
@@ -17,6 +18,7 @@ export class HttpExchange implements ForwardRequest {
   private readonly exchange: Exchange;
   private readonly target: Target;
   private readonly activity: ActivityTracker;
+  private readonly table: RoutingTable;
   private readonly fail: (error: unknown) => void;
   /** Whether the sandbox is counted as in use by this request. */
   private waiting = true;
@@ -26,7 +28,7 @@ export class HttpExchange implements ForwardRequest {
     target: Target,
     response: ServerResponse,
     headers: string[],
-    { pools, activity }: { pools: UpstreamPools; activity: ActivityTracker },
+    { pools, activity, table }: { pools: UpstreamPools; activity: ActivityTracker; table: RoutingTable },
     fail: (error: unknown) => void,
   ) {
     this.request = exchange.request;
@@ -40,12 +42,19 @@ export class HttpExchange implements ForwardRequest {
     this.exchange = exchange;
     this.target = target;
     this.activity = activity;
+    this.table = table;
     this.fail = fail;
     activity.begin(target.route, target.waitedMs > 0 ? performance.now() : exchange.startedAtMs);
   }
 
   isCurrent(): boolean {
     return this.target.route.pod?.uid === this.target.pod.uid;
+  }
+
+  dialled(accepted: boolean): void {
+    const { pod, port } = this.target;
+    if (accepted) this.table.trust(pod.uid, port);
+    else this.table.suspect(pod.uid, port, 0);
   }
 
   /** From its head on, a stream counts only while it moves. */

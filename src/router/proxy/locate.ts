@@ -112,7 +112,11 @@ export function createLocate(options: LocateOptions): Locate {
     const routable = options.table.isRoutable(route);
     refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
     refuseIf(options.limits.enterSandbox(tenant, route, performance.now()));
-    if (routable) return { address, scanned, principal, route, port, pod: route.pod as PodRecord, waitedMs: 0 };
+    if (routable) {
+      const pod = route.pod as PodRecord;
+      // Where dials fail, one at a time tries: the others wait for it as they do for a wake.
+      if (!pod.suspectPorts?.has(port)) return { address, scanned, principal, route, port, pod, waitedMs: 0 };
+    }
     refuseIf(options.limits.hold(tenant));
     return options.waker
       .wake({

@@ -140,7 +140,10 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           moved: () => options.activity.touch(target.route, performance.now()),
           done: (status, failure) => {
             if (failure === undefined || failure.answered) exchange.finish(status);
-            else fail(new ProblemError({ code: failure.code, detail: failure.detail }));
+            else {
+              if (failure.code === 'upstream_refused') options.table.suspect(target.pod.uid, target.port, 0);
+              fail(new ProblemError({ code: failure.code, detail: failure.detail }));
+            }
           },
         });
       };

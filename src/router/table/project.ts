@@ -77,6 +77,7 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     ownsAddress: false,
     faults: 0,
+    suspectPorts: undefined,
   };
 }
 

@@ -48,6 +48,8 @@ export interface PodRecord {
   ownsAddress: boolean;
   /** Why policy keeps requests away, as bits that policy/ knows; 0 for nothing. Kept by whoever feeds the table. */
   faults: number;
+  /** Ports that refused a dial since its last fresh record, each with the monotonic milliseconds until which nobody asks it again; mostly undefined. */
+  suspectPorts: Map<number, number> | undefined;
 }
 
 /** One sandbox as requests see it. */
@@ -63,6 +65,8 @@ export interface RouteActivity {
   inFlight: number;
   /** When something last happened, on the monotonic clock; 0 for never. */
   lastMs: number;
+  /** When word came of use elsewhere or of another pod, on the monotonic clock; 0 for not since this router knows everything. */
+  heardMs: number;
   /** Whether it is in the tracker's list of those used since the last report. */
   listed: boolean;
 }

@@ -17,6 +17,14 @@ export interface RoutingTable {
   deleteSandbox(namespace: string, name: string, uid: string): void;
   upsertPod(record: PodRecord): void;
   deletePod(uid: string): void;
+  /** A dial of this port failed: nobody need ask again before `quietUntilMs` (monotonic), and one at a time after that. A fresh record of the pod clears it. */
+  suspect(podUid: string, port: number, quietUntilMs: number): void;
+  /** The port accepted a connection. */
+  trust(podUid: string, port: number): void;
+  /** Pods with a suspect port. */
+  suspectCount(): number;
+  /** From now on, use that others report and pods that take the place of others are news, dated by this monotonic clock; before, they are just what was there. */
+  expectNews(now: () => number): void;
   /** Between both: what is not upserted again is deleted; of one namespace, or of all without it. */
   beginReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
   endReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
@@ -36,6 +44,9 @@ export function createRoutingTable(): RoutingTable {
   const byAddress = new Map<string, PodRecord>();
   /** Addresses that more than one pod claimed, with all claimants: rare, so that nobody else pays for it. */
   const contested = new Map<string, Set<PodRecord>>();
+  const suspects = new Set<PodRecord>();
+  /** Dates what is heard; 0 while that is no news. */
+  let heardMs = () => 0;
   const listeners = new Set<RouteListener>();
   const retiredListeners = new Set<(podUid: string) => void>();
   /** Replacements under way, by kind and namespace: keys not seen again yet. */
@@ -65,7 +76,9 @@ export function createRoutingTable(): RoutingTable {
   function refresh(sandboxUid: string): void {
     const route = bySandboxUid.get(sandboxUid);
     if (route === undefined) return;
+    const before = route.pod;
     route.pod = choosePod(sandboxUid);
+    if (route.pod !== undefined && route.pod.uid !== before?.uid) route.activity.heardMs = heardMs();
     changed(route);
   }
 
@@ -124,6 +137,7 @@ export function createRoutingTable(): RoutingTable {
     const pod = pods.get(uid);
     if (pod === undefined) return;
     pods.delete(uid);
+    suspects.delete(pod);
     leaveSandbox(pod);
     retire(uid);
     releaseAddress(pod);
@@ -154,6 +168,23 @@ export function createRoutingTable(): RoutingTable {
       for (const names of byNamespace.values()) yield* names.values();
     },
     size: () => bySandboxUid.size,
+    suspect: (podUid, port, quietUntilMs) => {
+      const pod = pods.get(podUid);
+      if (pod === undefined) return;
+      pod.suspectPorts ??= new Map();
+      pod.suspectPorts.set(port, quietUntilMs);
+      suspects.add(pod);
+    },
+    trust: (podUid, port) => {
+      const pod = pods.get(podUid);
+      if (!pod?.suspectPorts?.delete(port) || pod.suspectPorts.size > 0) return;
+      pod.suspectPorts = undefined;
+      suspects.delete(pod);
+    },
+    suspectCount: () => suspects.size,
+    expectNews: (now) => {
+      heardMs = now;
+    },
     findPod: (uid) => pods.get(uid),
     pods: () => pods.values(),
 
@@ -172,8 +203,10 @@ export function createRoutingTable(): RoutingTable {
           : {
               sandbox,
               pod: choosePod(sandbox.uid),
-              activity: { inFlight: 0, lastMs: 0, listed: false },
+              activity: { inFlight: 0, lastMs: 0, heardMs: 0, listed: false },
             };
+      // Told by another router: what this one told itself is in its record already.
+      if (route.sandbox.reportedActiveMs !== sandbox.reportedActiveMs) route.activity.heardMs = heardMs();
       route.sandbox = sandbox;
       byNamespace.set(sandbox.namespace, names);
       names.set(sandbox.name, route);
@@ -186,7 +219,9 @@ export function createRoutingTable(): RoutingTable {
     upsertPod: (pod) => {
       seen('pods', pod.uid);
       const before = pods.get(pod.uid);
+      if (before !== undefined) suspects.delete(before);
       if (before !== undefined && isSamePlace(before, pod)) {
+        before.suspectPorts = undefined;
         before.ready = pod.ready;
         before.terminating = pod.terminating;
         before.runtimeClass = pod.runtimeClass;

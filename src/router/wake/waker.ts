@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
-import { ApiError } from '../../kubernetes/index.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiError, isApiError } from '../../kubernetes/index.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
@@ -54,7 +55,15 @@ export interface Waker {
 interface Flight {
   held: number;
   result: Promise<FlightResult>;
+  key: string;
   cancel: AbortController;
+  progress: Progress;
+}
+
+/** What is known of a wake under way, for callers whose time is up. */
+interface Progress {
+  /** Why the API did not take the patch yet. */
+  trouble: string | undefined;
 }
 
 type FlightResult = { pod: PodRecord } | { code: ProblemCode; detail: string; retryAfterSeconds?: number };
@@ -65,6 +74,11 @@ const BREAKER_MS = 5000;
 /** What is kept of the caller's own timeout for the request itself. */
 const TIMEOUT_MARGIN_MS = 250;
 const CONNECT_TIMEOUT_MS = 2000;
+/** A port that did not accept is left alone for so long. */
+const REFUSED_MS = 1000;
+/** Pauses between attempts to reach an API server that does not answer. */
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 2000;
 
 /** A waker over the table: it patches what should run and then only watches the table. */
 export function createWaker({ writer, table, limits, finished }: WakerOptions): Waker {
@@ -83,60 +97,90 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
     const key = flightKey(route, port);
     const startedAtMs = performance.now();
     const asleep = !route.sandbox.running;
-    const result = fly(route, port, cancel.signal).then(
+    const progress: Progress = { trouble: undefined };
+    const result = fly(route, port, progress, cancel.signal).then(
       (outcome) => {
-        flights.delete(key);
+        if (flights.get(key) === flight) flights.delete(key);
         const ok = 'pod' in outcome;
         if (asleep && !cancel.signal.aborted) {
           const durationMs = performance.now() - startedAtMs;
           if (ok) times.add(durationMs);
           finished(ok ? 'ok' : 'failed', durationMs);
         }
-        if (!cancel.signal.aborted) rememberOutcome(route, outcome);
+        if (!cancel.signal.aborted) rememberOutcome(route, port, outcome);
         return outcome;
       },
       (error: unknown): FlightResult => {
-        flights.delete(key);
+        if (flights.get(key) === flight) flights.delete(key);
         const outcome = failure(error);
         if (asleep) finished('failed', performance.now() - startedAtMs);
-        rememberOutcome(route, outcome);
+        // Who gave up waiting for the API server to come back learned nothing of the sandbox.
+        if (!cancel.signal.aborted) rememberOutcome(route, port, outcome);
         return outcome;
       },
     );
-    const flight = { held: 0, result, cancel };
+    const flight: Flight = { held: 0, key, result, cancel, progress };
     flights.set(key, flight);
     return flight;
   }
 
-  function rememberOutcome(route: Route, outcome: FlightResult): void {
+  function rememberOutcome(route: Route, port: number, outcome: FlightResult): void {
     const { uid } = route.sandbox;
     if ('pod' in outcome) {
       breakers.delete(uid);
+      table.trust(outcome.pod.uid, port);
       return;
     }
+    if (outcome.code === 'upstream_refused' && route.pod !== undefined)
+      table.suspect(route.pod.uid, port, performance.now() + REFUSED_MS);
     if (outcome.code !== 'wake_failed') return;
     const failures = (breakers.get(uid)?.failures ?? 0) + 1;
     const openUntilMs = failures >= BREAKER_FAILURES ? performance.now() + BREAKER_MS : 0;
     breakers.set(uid, { failures, openUntilMs, problem: outcome });
   }
 
-  async function fly(route: Route, port: number, signal: AbortSignal): Promise<FlightResult> {
+  async function fly(route: Route, port: number, progress: Progress, signal: AbortSignal): Promise<FlightResult> {
     const { namespace, name } = route.sandbox;
     let generation = route.sandbox.generation;
     const podBefore = route.pod?.uid;
-    if (!route.sandbox.running) generation = await writer.setRunning({ namespace, name }, true);
+    // A pod that may be sent requests is here only because dials of it failed.
+    const suspected = table.isRoutable(route) ? route.pod : undefined;
+    let state: FlightResult | undefined = suspected && { pod: suspected };
+    if (!route.sandbox.running) generation = await setRunning(route, progress, signal);
     for (;;) {
-      const state = await untilReady(namespace, name, generation, podBefore, signal);
+      state ??= await untilReady(namespace, name, generation, podBefore, signal);
       if (!('pod' in state)) return state;
-      if (await untilAccepting(state.pod, port, signal, () => table.find(namespace, name)?.pod?.uid === state.pod.uid))
+      const { pod } = state;
+      if (await untilAccepting(pod, port, signal, () => table.find(namespace, name)?.pod?.uid === pod.uid))
         return state;
       if (signal.aborted) return { code: 'waking', detail: 'Nobody waits any more.' };
       const now = table.find(namespace, name);
-      if (now !== undefined && table.isRoutable(now) && now.pod?.uid === state.pod.uid)
-        return {
-          code: 'upstream_refused',
-          detail: `Could not connect to the backend sandbox: ${name} (nothing listens on port ${port}).`,
-        };
+      if (now !== undefined && table.isRoutable(now) && now.pod?.uid === pod.uid) return refused(name, port);
+      state = undefined;
+    }
+  }
+
+  /**
+   * Asks the API, again and again while it can't answer and somebody waits: a patch that may have been taken does no harm twice.
+   * @throws ApiError with what it answered
+   */
+  async function setRunning(
+    { sandbox: { namespace, name } }: Route,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<number> {
+    let pauseMs = FIRST_RETRY_MS;
+    for (;;) {
+      try {
+        const generation = await writer.setRunning({ namespace, name }, true);
+        progress.trouble = undefined;
+        return generation;
+      } catch (error) {
+        if (!isPassing(error) || signal.aborted) throw error;
+        progress.trouble = error.code === 'Unreachable' ? 'the API server does not answer' : error.message;
+        await delay(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+        pauseMs = Math.min(LONGEST_RETRY_MS, pauseMs * 2);
+      }
     }
   }
 
@@ -178,7 +222,9 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       () =>
         resolve({
           code: 'waking',
-          detail: `${name} is still waking${whyNot(table.find(request.route.sandbox.namespace, name))}.`,
+          detail: flight.progress.trouble
+            ? `${name} can not be woken yet: ${flight.progress.trouble}.`
+            : `${name} is still waking${whyNot(table.find(request.route.sandbox.namespace, name))}.`,
           retryAfterSeconds: times.typicalSeconds(),
         }),
       deadlineMs,
@@ -196,7 +242,11 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       flight.held--;
       held--;
       // Waiting for a sandbox that should run anyway is pointless once nobody waits; a wake that began is carried through by whoever runs sandboxes.
-      if (flight.held === 0) flight.cancel.abort();
+      // Whoever comes next begins anew instead of joining what is being given up.
+      if (flight.held === 0) {
+        flight.cancel.abort();
+        if (flights.get(flight.key) === flight) flights.delete(flight.key);
+      }
     }
   }
 
@@ -232,6 +282,11 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
         'code' in breaker.problem
       )
         return problem(breaker.problem.code, breaker.problem.detail, (breaker.openUntilMs - performance.now()) / 1000);
+      const quietUntilMs = flying === undefined ? route.pod?.suspectPorts?.get(port) : undefined;
+      if (quietUntilMs !== undefined && quietUntilMs > performance.now() && table.isRoutable(route)) {
+        const { code, detail } = refused(sandbox.name, port);
+        return problem(code, detail, (quietUntilMs - performance.now()) / 1000);
+      }
       if (held >= limits.heldTotal)
         return problem('too_many_held', 'Too many requests are held in this router.', times.typicalSeconds());
       if ((flying?.held ?? 0) >= limits.heldPerSandbox)
@@ -256,6 +311,20 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       stopListening();
       for (const flight of flights.values()) flight.cancel.abort();
     },
+  };
+}
+
+/** Whether the API server is away, overloaded or without its store, rather than against it. */
+function isPassing(error: unknown): error is ApiError {
+  return (['Unreachable', 'ServiceUnavailable', 'Timeout', 'ServerTimeout', 'TooManyRequests'] as const).some((code) =>
+    isApiError(error, code),
+  );
+}
+
+function refused(name: string, port: number): Exclude<FlightResult, { pod: PodRecord }> {
+  return {
+    code: 'upstream_refused',
+    detail: `Could not connect to the backend sandbox: ${name} (nothing listens on port ${port}).`,
   };
 }
 

@@ -12,7 +12,10 @@ describe('reports of activity', () => {
     Array.from(
       { length: SANDBOXES },
       (_, index) =>
-        ({ sandbox: { namespace: 'default', name: `s${index}`, uid: `u${index}`, reportedActiveMs: 0 } }) as Route,
+        ({
+          sandbox: { namespace: 'default', name: `s${index}`, uid: `u${index}`, reportedActiveMs: 0 },
+          activity: { inFlight: 0, lastMs: 0, heardMs: 0, listed: false },
+        }) as Route,
     );
   /** A reporter whose writes are counted, in all and at once. */
   function counted() {
@@ -50,7 +53,7 @@ describe('reports of activity', () => {
   it('are not repeated when another router told the same just now', async () => {
     const { reporter, writes } = counted();
     const used = routes();
-    for (const { sandbox } of used) sandbox.reportedActiveMs = 990_000;
+    for (const { activity } of used) activity.heardMs = 990_000;
     reporter.report(used, 1_000_000);
     assert.equal(writes(), 0);
     reporter.report(used, 1_030_000);

@@ -216,3 +216,65 @@ describe('the routing table', () => {
     );
   });
 });
+
+describe('a port that refuses dials', () => {
+  const suspected = () => {
+    const table = createRoutingTable();
+    table.upsertSandbox(sandbox('a'));
+    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    table.suspect('p1', 8888, 500);
+    return table;
+  };
+  const ports = (table: RoutingTable) => table.findPod('p1')?.suspectPorts;
+
+  it('is suspect by itself: its pod is routed to, other ports are not suspect', () => {
+    const table = suspected();
+    table.suspect('unknown', 8888, 500);
+    assert.deepEqual(ports(table), new Map([[8888, 500]]));
+    assert.equal(table.suspectCount(), 1);
+    assert.deepEqual(routes(table), { a: 'p1' });
+  });
+
+  const clearing: [what: string, clear: (table: RoutingTable) => void][] = [
+    ['an accepted dial', (table) => table.trust('p1', 8888)],
+    ['a fresh record of the pod', (table) => table.upsertPod(pod('a', 'p1', '10.0.0.1'))],
+    ['a fresh record with another address', (table) => table.upsertPod(pod('a', 'p1', '10.0.0.2'))],
+    ['the end of the pod', (table) => table.deletePod('p1')],
+  ];
+  for (const [what, clear] of clearing)
+    it(`is trusted again after ${what}`, () => {
+      const table = suspected();
+      clear(table);
+      assert.equal(ports(table), undefined);
+      assert.equal(table.suspectCount(), 0);
+    });
+
+  it('stays suspect while another port is trusted again', () => {
+    const table = suspected();
+    table.suspect('p1', 9999, 0);
+    table.trust('p1', 9999);
+    assert.deepEqual(ports(table), new Map([[8888, 500]]));
+    assert.equal(table.suspectCount(), 1);
+  });
+});
+
+describe('what a table hears', () => {
+  it('is dated: another pod and a report from elsewhere, not what it knew nor what was told here', () => {
+    let nowMs = 0;
+    const table = createRoutingTable();
+    const heardMs = () => table.find('default', 'a')?.activity.heardMs;
+    table.upsertSandbox(sandbox('a', { reportedActiveMs: 7 }));
+    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    assert.equal(heardMs(), 0, 'the first list is no news');
+    table.expectNews(() => nowMs);
+    nowMs = 1000;
+    table.upsertSandbox(sandbox('a', { reportedActiveMs: 7 }));
+    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    assert.equal(heardMs(), 0);
+    table.upsertSandbox(sandbox('a', { reportedActiveMs: 3 }));
+    assert.equal(heardMs(), 1000, 'whatever the clock of the other router says');
+    nowMs = 2000;
+    table.upsertPod(pod('a', 'p2', '10.0.0.2', { createdAtMs: 9000 }));
+    assert.equal(heardMs(), 2000);
+  });
+});

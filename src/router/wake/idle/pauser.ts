@@ -17,6 +17,8 @@ export interface IdlePauserOptions {
   defaultTimeoutMsOf(namespace: string): number;
   /** How often activity is reported to other routers; 0 where there are none. */
   reportIntervalMs: number;
+  /** When this router began to hear of everything, on the monotonic clock; undefined while it does not. */
+  knownSinceMs(): number | undefined;
   /** Only the leader pauses. */
   isLeader(): boolean;
   /** Whether to take a Pod snapshot before a pause: where the cluster serves them; an engine takes its own. */
@@ -49,17 +51,21 @@ export function createIdlePauser(options: IdlePauserOptions) {
   });
 
   function verdictOn(route: Route) {
-    const { sandbox, pod } = route;
-    const monotonicMs = performance.now();
-    const nowMs = Date.now();
+    const { sandbox, pod, activity } = route;
+    const nowMs = performance.now();
+    const stamps = [
+      pod?.createdAtMs ?? 0,
+      sandbox.reportedActiveMs === 0 ? 0 : sandbox.reportedActiveMs + reportIntervalMs,
+    ];
     return judgeIdle({
       nowMs,
       idleTimeoutMs: idleTimeoutMsOf(route),
       running: sandbox.running && !sandbox.pooled && !sandbox.finished && table.isRoutable(route),
-      inFlight: route.activity.inFlight,
-      seenMs: route.activity.lastMs === 0 ? 0 : nowMs - (monotonicMs - route.activity.lastMs),
-      reportedMs: sandbox.reportedActiveMs,
-      startedMs: pod?.createdAtMs ?? nowMs,
+      inFlight: activity.inFlight,
+      seenMs: activity.lastMs,
+      heardMs: activity.heardMs,
+      knownMs: options.knownSinceMs() ?? nowMs,
+      stampedIdleMs: Date.now() - Math.max(...stamps),
       reportDelayMs: reportIntervalMs,
     });
   }
@@ -97,7 +103,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
   return {
     tick: (): void => {
       const used = activity.take(performance.now());
-      if (reportIntervalMs > 0) reporter.report(used, Date.now());
+      if (reportIntervalMs > 0) reporter.report(used, performance.now());
       if (!options.isLeader()) return;
       for (const [uid, atMs] of retryAtMs) if (atMs <= performance.now()) retryAtMs.delete(uid);
       for (let looked = 0; looked < ROUTES_A_TICK && pausing.size < PAUSES_AT_ONCE; looked++) {

@@ -23,7 +23,8 @@ interface Target {
 
 /**
  * Takes a snapshot of a Pod by a PodSnapshotManualTrigger and waits until it is complete (contract section 4.5). Resolves with the snapshot's name.
- * Triggers of earlier snapshots are removed only then: whether a snapshot goes with its trigger is the platform's secret.
+ * A trigger that nobody waits for any more, as its router ended in the middle, is taken back first: nobody can tell whether what it asked for is older than
+ * the latest use. Triggers of complete snapshots are removed only after the next: whether a snapshot goes with its trigger is the platform's secret.
  * @throws SnapshotError with the platform's reason, or after three minutes
  */
 export async function takePodSnapshot(
@@ -37,6 +38,7 @@ export async function takePodSnapshot(
     .replace(/[-:]|\..*/g, '')
     .replace('T', '-');
   const name = `${pod.name.slice(0, 38)}-${stamp}-${randomBytes(4).toString('hex')}`;
+  await removeTriggers(client, pod, (trigger) => !isEnded(trigger));
   const created = await client.create<PodSnapshotManualTrigger>(POD_SNAPSHOT_MANUAL_TRIGGERS, {
     apiVersion: 'podsnapshot.gke.io/v1',
     kind: 'PodSnapshotManualTrigger',
@@ -45,10 +47,10 @@ export async function takePodSnapshot(
   });
   try {
     const snapshot = await completed(client, created, timeoutMs);
-    await removeTriggers(client, pod, (trigger) => trigger !== name);
+    await removeTriggers(client, pod, ({ metadata }) => metadata.name !== name);
     return snapshot;
   } catch (error) {
-    await removeTriggers(client, pod, (trigger) => trigger === name);
+    await removeTriggers(client, pod, ({ metadata }) => metadata.name === name);
     throw error;
   }
 }
@@ -67,28 +69,45 @@ async function completed(
   for await (const { type, object } of events) {
     if (type === 'BOOKMARK') continue;
     if (type === 'DELETED') break;
-    const triggered = object.status?.conditions?.find((condition) => condition.type === 'Triggered');
-    if (triggered?.status === 'True' && triggered.reason === 'Complete')
-      return object.status?.snapshotCreated?.name ?? '';
-    if (triggered?.status === 'False' && (triggered.reason === 'Failed' || triggered.reason === 'Error'))
-      throw new SnapshotError(`${triggered.reason}: ${triggered.message ?? 'no message'}`);
+    if (!isEnded(object)) continue;
+    const triggered = conditionOf(object);
+    if (triggered?.status === 'True') return object.status?.snapshotCreated?.name ?? '';
+    throw new SnapshotError(`${triggered?.reason}: ${triggered?.message ?? 'no message'}`);
   }
   throw new SnapshotError(`trigger ${name} was not complete within ${timeoutMs / 1000} s`);
 }
 
+function conditionOf({ status }: PodSnapshotManualTrigger) {
+  return status?.conditions?.find(({ type }) => type === 'Triggered');
+}
+
+/** Whether the platform has said its last word on a trigger. */
+function isEnded(trigger: PodSnapshotManualTrigger): boolean {
+  const { status, reason } = conditionOf(trigger) ?? {};
+  return (
+    (status === 'True' && reason === 'Complete') || (status === 'False' && (reason === 'Failed' || reason === 'Error'))
+  );
+}
+
 /** Our own triggers of a Pod; others' are theirs. What can't be removed is removed after the next snapshot. */
-async function removeTriggers(client: ResourceClient, pod: Target, which: (name: string) => boolean): Promise<void> {
+async function removeTriggers(
+  client: ResourceClient,
+  pod: Target,
+  which: (trigger: PodSnapshotManualTrigger) => boolean,
+): Promise<void> {
   const labelSelector = Object.entries(labelsOf(pod))
     .map(([label, value]) => `${label}=${value}`)
     .join(',');
   const found = await client
-    .list(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, labelSelector })
+    .list<PodSnapshotManualTrigger>(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, labelSelector })
     .catch(() => ({ items: [] }));
-  for (const { metadata } of found.items)
-    if (which(metadata.name))
-      await client
-        .delete(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, name: metadata.name })
-        .catch(() => {});
+  for (const trigger of found.items) {
+    const { name, resourceVersion } = trigger.metadata;
+    // Only as it was seen: one that has completed meanwhile is left.
+    const fence = resourceVersion === undefined ? {} : { resourceVersion };
+    if (which(trigger))
+      await client.delete(POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace: pod.namespace, name }, fence).catch(() => {});
+  }
 }
 
 function labelsOf(pod: Target): Record<string, string> {

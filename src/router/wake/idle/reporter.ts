@@ -23,9 +23,11 @@ export function createActivityReporter({ writer, intervalMs, idleTimeoutMsOf, fa
   const waiting = new Map<string, Route>();
   let underWay = 0;
 
-  function write({ sandbox }: Route, nowMs: number): Promise<void> {
+  function write({ sandbox }: Route): Promise<void> {
     const { namespace, name, uid } = sandbox;
-    return writer.annotate({ namespace, name }, uid, { [LAST_ACTIVE_ANNOTATION]: new Date(nowMs).toISOString() });
+    const now = new Date();
+    sandbox.reportedActiveMs = now.getTime();
+    return writer.annotate({ namespace, name }, uid, { [LAST_ACTIVE_ANNOTATION]: now.toISOString() });
   }
 
   function pump(): void {
@@ -33,7 +35,7 @@ export function createActivityReporter({ writer, intervalMs, idleTimeoutMsOf, fa
       if (underWay >= WRITES_AT_ONCE) return;
       waiting.delete(uid);
       underWay++;
-      write(route, Date.now())
+      write(route)
         .catch((error) => {
           // Deleted meanwhile, or another of the same name: nobody's activity.
           if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) failed(error);
@@ -46,13 +48,14 @@ export function createActivityReporter({ writer, intervalMs, idleTimeoutMsOf, fa
   }
 
   return {
-    /** Of the routes that were used, reports those whose last report is old. */
+    /** Of the routes that were used, reports those of which nothing was told or heard for an interval by the monotonic clock. */
     report: (routes: readonly Route[], nowMs: number): void => {
       for (const route of routes) {
-        if (idleTimeoutMsOf(route) === 0 || nowMs - route.sandbox.reportedActiveMs < intervalMs) continue;
+        const { activity, sandbox } = route;
+        if (idleTimeoutMsOf(route) === 0 || (activity.heardMs !== 0 && nowMs - activity.heardMs < intervalMs)) continue;
         // The record follows with the watch; until then the next round must not write again.
-        route.sandbox.reportedActiveMs = nowMs;
-        waiting.set(route.sandbox.uid, route);
+        activity.heardMs = nowMs;
+        waiting.set(sandbox.uid, route);
       }
       pump();
     },

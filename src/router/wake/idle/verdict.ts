@@ -1,4 +1,7 @@
-/** All that decides whether a sandbox is idle; times in milliseconds since the epoch. */
+/**
+ * All that decides whether a sandbox is idle, in milliseconds. Times are of this router's monotonic clock, so that a clock that is set says nothing of
+ * use; only what happened before this router knew everything has to be told by timestamps of others.
+ */
 export interface IdleFacts {
   nowMs: number;
   /** 0 for never. */
@@ -9,10 +12,12 @@ export interface IdleFacts {
   inFlight: number;
   /** When this router last saw activity; 0 for never. */
   seenMs: number;
-  /** When any router last reported activity; 0 for never. */
-  reportedMs: number;
-  /** When its pod was made: one that nobody called yet is idle from then on. */
-  startedMs: number;
+  /** When word came of use elsewhere, or of another pod; 0 for never since `knownMs`. */
+  heardMs: number;
+  /** Since when this router hears everything. */
+  knownMs: number;
+  /** How long before `nowMs` it was last used by what timestamps say: the pod's age or the latest report's, whichever is less. */
+  stampedIdleMs: number;
   /** Activity that another router saw may go unreported for so long; 0 where there is no other. */
   reportDelayMs: number;
 }
@@ -25,12 +30,12 @@ export interface IdleVerdict {
 
 /** Pure: the same facts give the same verdict on every router. */
 export function judgeIdle(facts: IdleFacts): IdleVerdict {
-  const lastMs = Math.max(
-    facts.seenMs,
-    facts.startedMs,
-    facts.reportedMs === 0 ? 0 : facts.reportedMs + facts.reportDelayMs,
-  );
-  const idleMs = Math.max(0, facts.nowMs - lastMs);
-  const pause = facts.running && facts.idleTimeoutMs > 0 && facts.inFlight === 0 && idleMs >= facts.idleTimeoutMs;
+  const { nowMs, idleTimeoutMs, reportDelayMs } = facts;
+  const witnessed = facts.seenMs !== 0 || facts.heardMs !== 0;
+  const heardMs = facts.heardMs === 0 ? 0 : facts.heardMs + reportDelayMs;
+  const idleMs = Math.max(0, witnessed ? nowMs - Math.max(facts.seenMs, heardMs) : facts.stampedIdleMs);
+  // Whatever timestamps say: who uses it elsewhere would have been heard of in this time.
+  const listened = nowMs - facts.knownMs >= Math.min(idleTimeoutMs, 2 * reportDelayMs);
+  const pause = facts.running && idleTimeoutMs > 0 && facts.inFlight === 0 && idleMs >= idleTimeoutMs && listened;
   return { pause, idleMs };
 }

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { after, describe, it } from 'node:test';
+import { ApiError } from '../../../src/kubernetes/index.ts';
+import { statusOf } from '../../../src/kubernetes/status.ts';
+import {
+  createRoutingTable,
+  type PodRecord,
+  type Route,
+  type RoutingTable,
+  type SandboxRecord,
+} from '../../../src/router/table/index.ts';
+import { createWaker, type Waker } from '../../../src/router/wake/index.ts';
+import { until } from '../../support/until.ts';
+
+const LIMITS = { holdTimeoutMs: 20_000, heldPerSandbox: 100, heldTotal: 100 };
+const unreachable = () =>
+  new ApiError({ ...statusOf(503, '', ''), reason: 'Unreachable', message: 'no answer from the API server' });
+
+/** A sandbox `a` in a table of its own, and a waker over it whose API is `setRunning`. */
+function world(more: Partial<SandboxRecord>, setRunning: () => Promise<number>) {
+  const table = createRoutingTable();
+  const results: string[] = [];
+  const waker = createWaker({
+    table,
+    limits: LIMITS,
+    writer: { setRunning, annotate: async () => {} },
+    finished: (result) => results.push(result),
+  });
+  const record = (changed: Partial<SandboxRecord> = {}) =>
+    ({
+      namespace: 'default',
+      name: 'a',
+      uid: 'uid-a',
+      generation: 1,
+      running: true,
+      pooled: false,
+      port: 8888,
+      wakes: true,
+      ready: true,
+      readyReason: '',
+      readyMessage: '',
+      readyGeneration: 1,
+      suspended: false,
+      finished: false,
+      reportedActiveMs: 0,
+      ...more,
+      ...changed,
+    }) as SandboxRecord;
+  table.upsertSandbox(record());
+  return { table, waker, results, record };
+}
+
+function addPod(table: RoutingTable, uid = 'p1'): void {
+  table.upsertPod({
+    namespace: 'default',
+    name: 'a',
+    uid,
+    sandboxUid: 'uid-a',
+    address: '127.0.0.1',
+    ready: true,
+    terminating: false,
+    hostNetwork: false,
+    createdAtMs: 1,
+    ownsAddress: false,
+    faults: 0,
+    suspectPorts: undefined,
+  } as unknown as PodRecord);
+}
+
+function ask(waker: Waker, table: RoutingTable, port: number, timeoutMs?: number) {
+  const route = table.find('default', 'a') as Route;
+  return waker.wake({ route, port, mayWake: true, timeoutMs, signal: new AbortController().signal });
+}
+
+/** A loopback port; while `open` is false nothing listens there. */
+async function listener() {
+  const server = createServer((socket) => {
+    connections++;
+    socket.destroy();
+  });
+  let connections = 0;
+  const listen = async (port: number) => {
+    await once(server.listen(port, '127.0.0.1'), 'listening');
+    return (server.address() as { port: number }).port;
+  };
+  const port = await listen(0);
+  const close = async () => {
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  };
+  return { port, close, open: () => listen(port), connections: () => connections };
+}
+
+describe('a wake while the API server does not answer', () => {
+  it('is asked for again until it does, and the held request goes on', async () => {
+    const { port, close } = await listener();
+    after(close);
+    let asked = 0;
+    const { table, waker, record, results } = world({ running: false, ready: false }, async () => {
+      if (++asked < 4) throw unreachable();
+      return 2;
+    });
+    after(waker.close);
+    const answers = Promise.all([1, 2, 3].map(() => ask(waker, table, port)));
+    await until('it was asked', () => asked === 4);
+    table.upsertSandbox(record({ running: true, generation: 2, readyGeneration: 2, ready: true }));
+    addPod(table);
+    for (const answer of await answers) assert.ok('pod' in answer, JSON.stringify(answer));
+    assert.equal(asked, 4, 'three requests, one wake');
+    assert.deepEqual(results, ['ok']);
+  });
+
+  it('says so when the time of the caller is up, asks no more, and is no failure of the sandbox', async () => {
+    let asked = 0;
+    const { table, waker } = world({ running: false, ready: false }, async () => {
+      asked++;
+      throw unreachable();
+    });
+    after(waker.close);
+    for (let turn = 0; turn < 4; turn++) {
+      const before = asked;
+      const answer = await ask(waker, table, 1, 400);
+      assert.ok('problem' in answer);
+      assert.equal(answer.problem.code, 'waking');
+      assert.equal(answer.problem.detail, 'a can not be woken yet: the API server does not answer.');
+      assert.ok(asked > before, 'no breaker is in the way of the next');
+    }
+  });
+
+  it('that is refused is asked for once, and after three refusals not at all for a while', async () => {
+    let asked = 0;
+    const { table, waker } = world({ running: false, ready: false }, async () => {
+      asked++;
+      throw new ApiError(statusOf(500, '{"kind":"Status","message":"failed calling webhook"}', 'PATCH'));
+    });
+    after(waker.close);
+    for (let turn = 0; turn < 5; turn++) {
+      const answer = await ask(waker, table, 1);
+      assert.ok('problem' in answer);
+      assert.equal(answer.problem.code, 'wake_failed');
+      assert.match(answer.problem.detail, /failed calling webhook/);
+      assert.ok((answer.problem.retryAfterSeconds ?? 0) > 0);
+    }
+    assert.equal(asked, 3);
+  });
+});
+
+describe('a pod that refuses connections', () => {
+  it('is tried by one for all who ask, and then by nobody for a moment', async () => {
+    const { port, close } = await listener();
+    await close();
+    const { table, waker } = world({}, async () => assert.fail('nothing is to be woken'));
+    after(waker.close);
+    addPod(table);
+    table.suspect('p1', port, 0);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ask(waker, table, port)));
+    for (const answer of answers) assert.ok('problem' in answer && answer.problem.code === 'upstream_refused');
+    const quietUntilMs = table.findPod('p1')?.suspectPorts?.get(port) ?? 0;
+    assert.ok(quietUntilMs > 0);
+    const beganMs = performance.now();
+    const next = await ask(waker, table, port);
+    assert.ok('problem' in next && next.problem.code === 'upstream_refused');
+    if (beganMs < quietUntilMs - 500)
+      assert.ok((next.problem.retryAfterSeconds ?? 0) > 0, 'it was told when to come again');
+  });
+
+  it('is trusted again as soon as it accepts, also where its sandbox is not Ready', async () => {
+    const { port, close, open, connections } = await listener();
+    await close();
+    const { table, waker } = world({ ready: false, readyGeneration: 0 }, async () =>
+      assert.fail('nothing is to be woken'),
+    );
+    after(waker.close);
+    addPod(table);
+    table.suspect('p1', port, 0);
+    const answers = Promise.all(Array.from({ length: 20 }, () => ask(waker, table, port)));
+    await open();
+    after(close);
+    for (const answer of await answers) assert.ok('pod' in answer, JSON.stringify(answer));
+    assert.equal(connections(), 1, 'one tried for all');
+    assert.equal(table.suspectCount(), 0);
+  });
+
+  it('is given up when another pod takes its place', async () => {
+    const { port, close, open } = await listener();
+    await close();
+    const { table, waker } = world({}, async () => assert.fail('nothing is to be woken'));
+    after(waker.close);
+    addPod(table);
+    table.suspect('p1', port, 0);
+    const answer = ask(waker, table, port);
+    table.deletePod('p1');
+    await open();
+    after(close);
+    addPod(table, 'p2');
+    const found = await answer;
+    assert.ok('pod' in found && found.pod.uid === 'p2', JSON.stringify(found));
+  });
+});
