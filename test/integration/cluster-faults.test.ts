@@ -7,6 +7,7 @@ import { PODS, type Pod, type ResourceType, SANDBOXES, type Sandbox } from '../.
 import { startCuttableProxy } from '../support/cuttable-proxy.ts';
 import { rawRequest } from '../support/raw-request.ts';
 import type { ServeProcess } from '../support/serve.ts';
+import { steadyLoad } from '../support/steady-load.ts';
 import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type ClusterWorld, clusterWorld, createReady, echoSandbox, pause, podOf, routerReady } from './world.ts';
@@ -292,29 +293,3 @@ describe('on a real API server, when things go wrong', {
     assert.equal(code, 1001);
   });
 });
-
-/** Asks again and again on some lanes until stopped; failures count as status 0. */
-function steadyLoad(ask: () => Promise<{ status: number }>, lanes = 2) {
-  const statuses = new Set<number>();
-  let count = 0;
-  let going = true;
-  const running = Array.from({ length: lanes }, async () => {
-    while (going) {
-      statuses.add(
-        await ask().then(
-          ({ status }) => status,
-          () => 0,
-        ),
-      );
-      count++;
-      await delay(5);
-    }
-  });
-  return {
-    stop: async () => {
-      going = false;
-      await Promise.all(running);
-      return { statuses: [...statuses], count };
-    },
-  };
-}

@@ -13,7 +13,7 @@ import {
 } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../support/checkout.ts';
 import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
-import { type ServeProcess, startServe, writeKeys } from '../support/serve.ts';
+import { type NodeStart, type ServeProcess, startServe, writeKeys } from '../support/serve.ts';
 import { type StandInKubelet, startStandInKubelet } from '../support/stand-in-kubelet.ts';
 import { until } from '../support/until.ts';
 import { startUp } from '../support/up.ts';
@@ -62,7 +62,7 @@ export interface ClusterWorld extends World {
   kubelet: StandInKubelet;
   router: ServeProcess;
   /** Another router in front of the same cluster, with the same keys. */
-  anotherRouter(flags?: string[], kubeconfig?: string): Promise<ServeProcess>;
+  anotherRouter(flags?: string[], kubeconfig?: string, node?: NodeStart): Promise<ServeProcess>;
   /** Tokens of tenants `tenant-a` and `tenant-b`. */
   tenantTokens: { a: string; b: string };
 }
@@ -85,8 +85,9 @@ export async function clusterWorld(
     a: { tenant: 'tenant-a' },
     b: { tenant: 'tenant-b' },
   });
-  const anotherRouter = (flags: string[] = [], kubeconfig = kube.kubeconfigPath) =>
+  const anotherRouter = (flags: string[] = [], kubeconfig = kube.kubeconfigPath, node?: NodeStart) =>
     startServe({
+      ...(node === undefined ? {} : { node }),
       kubeconfig,
       keys: keys.path,
       flags: ['--base-domain', 'localhost', '--path-prefix', '/by-path', ...flags],

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as later } from 'node:timers/promises';
 
 /** A TCP proxy that stands for a network that fails. */
 export interface CuttableProxy {
@@ -9,6 +10,8 @@ export interface CuttableProxy {
   /** Breaks every connection and refuses new ones until {@link CuttableProxy.heal}. */
   sever(): void;
   heal(): void;
+  /** Lets every byte arrive so much later, in either direction; 0 for at once again. */
+  delay(delayMs: number): void;
   close(): Promise<void>;
 }
 
@@ -16,6 +19,7 @@ export interface CuttableProxy {
 export async function startCuttableProxy(targetPort: number): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
   let severed = false;
+  let delayMs = 0;
   const server = createServer((client) => {
     if (severed) {
       client.destroy();
@@ -33,9 +37,19 @@ export async function startCuttableProxy(targetPort: number): Promise<CuttablePr
         other.destroy();
       });
     }
-    client.pipe(target);
-    target.pipe(client);
+    pass(client, target);
+    pass(target, client);
   });
+  /** Copies in order, each piece after the delay that holds when it comes. */
+  function pass(from: Socket, to: Socket): void {
+    let earlier = Promise.resolve();
+    const after = (act: () => void) => {
+      const waitMs = delayMs;
+      earlier = Promise.all([earlier, waitMs > 0 ? later(waitMs, undefined, { ref: false }) : undefined]).then(act);
+    };
+    from.on('data', (piece) => after(() => void (to.destroyed || to.write(piece))));
+    from.on('end', () => after(() => void to.end()));
+  }
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const cut = () => {
     for (const socket of sockets) socket.destroy();
@@ -49,6 +63,9 @@ export async function startCuttableProxy(targetPort: number): Promise<CuttablePr
     },
     heal: () => {
       severed = false;
+    },
+    delay: (milliseconds) => {
+      delayMs = milliseconds;
     },
     close: async () => {
       cut();

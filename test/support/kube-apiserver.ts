@@ -15,6 +15,7 @@ import {
   SANDBOXES,
 } from '../../src/kubernetes/index.ts';
 import { customResourceDefinition } from './custom-resource-definition.ts';
+import { type CuttableProxy, startCuttableProxy } from './cuttable-proxy.ts';
 import { freePort } from './free-port.ts';
 import { toolPath } from './tools.ts';
 import { until } from './until.ts';
@@ -31,6 +32,10 @@ export interface KubeApiServer {
   /** Stops the API server; etcd and its data stay. */
   stopApi(): Promise<void>;
   startApi(): Promise<void>;
+  /** Forgets every revision of the store but the present one, as etcd does when it is told to. */
+  compact(): Promise<void>;
+  /** Between the API server and its store. */
+  storeProxy: CuttableProxy;
   close(): Promise<void>;
 }
 
@@ -82,8 +87,9 @@ export async function startKubeApiServer(
     '--unsafe-no-fsync',
     '--log-level=error',
   ]);
+  const storeProxy = await startCuttableProxy(etcdPort);
   const commandLine = [
-    `--etcd-servers=${etcdUrl}`,
+    `--etcd-servers=http://127.0.0.1:${storeProxy.port}`,
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
     `--secure-port=${apiPort}`,
@@ -147,8 +153,21 @@ export async function startKubeApiServer(
   async function close(): Promise<void> {
     await client.close();
     await stop(api);
+    await storeProxy.close();
     await stop(etcd);
     rmSync(directory, { recursive: true, force: true });
+  }
+
+  /** etcd's own API, as its gRPC gateway serves it. */
+  async function store<Answer>(method: string, request: object): Promise<Answer> {
+    const response = await fetch(`${etcdUrl}/v3/kv/${method}`, { method: 'POST', body: JSON.stringify(request) });
+    if (!response.ok) throw new Error(`etcd answered ${response.status}: ${await response.text()}`);
+    return (await response.json()) as Answer;
+  }
+
+  async function compact(): Promise<void> {
+    const { header } = await store<{ header: { revision: string } }>('range', { key: btoa('none') });
+    await store('compaction', { revision: header.revision, physical: true });
   }
 
   try {
@@ -176,6 +195,8 @@ export async function startKubeApiServer(
     kubeconfigPath,
     client,
     kubeconfigFor,
+    storeProxy,
+    compact,
     stopApi: () => stop(api),
     startApi: async () => {
       await startApi();

@@ -41,23 +41,32 @@ export function writeKeys<Name extends string>(
   return { path, tokens };
 }
 
+/** How Node is started: its own options, and more environment. */
+export interface NodeStart {
+  options: readonly string[];
+  environment: Readonly<Record<string, string>>;
+}
+
 /** Starts a router in front of a cluster on free ports; resolves once it listens (not: is ready). */
 export async function startServe(options: {
   kubeconfig: string;
   keys: string;
   flags?: string[];
+  /** What the process is started with besides. */
+  node?: NodeStart;
 }): Promise<ServeProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-serve-'));
   const child: ChildProcess = spawn(
     process.execPath,
     [
+      ...(options.node?.options ?? []),
       join(projectRoot, 'src/cli/main.ts'),
       'serve',
       ...['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'],
       ...['--kubeconfig', options.kubeconfig, '--api-keys-file', options.keys],
       ...(options.flags ?? []),
     ],
-    { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] },
+    { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.node?.environment } },
   );
   process.once('exit', () => child.kill('SIGKILL'));
   let output = '';

@@ -24,10 +24,13 @@ export interface StandInKubelet {
   synced: Promise<void>;
   /** Requests' pods by UID, while they run. */
   running(): string[];
+  /** Ends what runs in the pods of this name, as a node that fails does: the API is told nothing. */
+  kill(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
 interface RunningPod {
+  name: string;
   server: Server;
   address: string;
 }
@@ -46,7 +49,7 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     const address = options.addressOf?.(pod) ?? `127.${octet}.${next >> 8}.${next++ & 0xff}`;
     const server = createEcho(name);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
-    pods.set(uid, { server, address });
+    pods.set(uid, { name, server, address });
     if (startMs > 0) await new Promise((resolve) => setTimeout(resolve, startMs));
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     const condition = (type: string) => ({ type, status: 'True' as const, lastTransitionTime: now });
@@ -116,6 +119,9 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
   return {
     synced: reflector.synced,
     running: () => [...pods.keys()],
+    kill: async (name) => {
+      for (const [uid, pod] of pods) if (pod.name === name) await stop(uid);
+    },
     close: async () => {
       reflector.close();
       await Promise.all([...pods.keys()].map(stop));

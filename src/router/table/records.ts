@@ -65,8 +65,10 @@ export interface RouteActivity {
   inFlight: number;
   /** When something last happened, on the monotonic clock; 0 for never. */
   lastMs: number;
-  /** When word came of use elsewhere or of another pod, on the monotonic clock; 0 for not since this router knows everything. */
+  /** When its use was last reported by any router, or word came of another pod, on the monotonic clock; 0 for not since this router knows everything. */
   heardMs: number;
+  /** When its use was last reported by any router, on the same clock. */
+  reportedMs: number;
   /** Whether it is in the tracker's list of those used since the last report. */
   listed: boolean;
 }

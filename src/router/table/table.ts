@@ -203,10 +203,13 @@ export function createRoutingTable(): RoutingTable {
           : {
               sandbox,
               pod: choosePod(sandbox.uid),
-              activity: { inFlight: 0, lastMs: 0, heardMs: 0, listed: false },
+              activity: { inFlight: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
             };
       // Told by another router: what this one told itself is in its record already.
-      if (route.sandbox.reportedActiveMs !== sandbox.reportedActiveMs) route.activity.heardMs = heardMs();
+      if (route.sandbox.reportedActiveMs !== sandbox.reportedActiveMs) {
+        route.activity.heardMs = heardMs();
+        route.activity.reportedMs = route.activity.heardMs;
+      }
       route.sandbox = sandbox;
       byNamespace.set(sandbox.namespace, names);
       names.set(sandbox.name, route);

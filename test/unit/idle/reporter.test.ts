@@ -14,7 +14,7 @@ describe('reports of activity', () => {
       (_, index) =>
         ({
           sandbox: { namespace: 'default', name: `s${index}`, uid: `u${index}`, reportedActiveMs: 0 },
-          activity: { inFlight: 0, lastMs: 0, heardMs: 0, listed: false },
+          activity: { inFlight: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
         }) as Route,
     );
   /** A reporter whose writes are counted, in all and at once. */
@@ -53,7 +53,7 @@ describe('reports of activity', () => {
   it('are not repeated when another router told the same just now', async () => {
     const { reporter, writes } = counted();
     const used = routes();
-    for (const { activity } of used) activity.heardMs = 990_000;
+    for (const { activity } of used) activity.reportedMs = 990_000;
     reporter.report(used, 1_000_000);
     assert.equal(writes(), 0);
     reporter.report(used, 1_030_000);

@@ -52,8 +52,10 @@ export function createActivityReporter({ writer, intervalMs, idleTimeoutMsOf, fa
     report: (routes: readonly Route[], nowMs: number): void => {
       for (const route of routes) {
         const { activity, sandbox } = route;
-        if (idleTimeoutMsOf(route) === 0 || (activity.heardMs !== 0 && nowMs - activity.heardMs < intervalMs)) continue;
+        if (idleTimeoutMsOf(route) === 0 || (activity.reportedMs !== 0 && nowMs - activity.reportedMs < intervalMs))
+          continue;
         // The record follows with the watch; until then the next round must not write again.
+        activity.reportedMs = nowMs;
         activity.heardMs = nowMs;
         waiting.set(sandbox.uid, route);
       }
