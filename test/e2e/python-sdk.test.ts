@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -47,6 +47,12 @@ describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('
     rmSync(stateDirectory, { recursive: true, force: true });
   });
 
+  const onlyThePoolIsLeft = () =>
+    until('only the pool is left', async () => {
+      const { items } = await client.list(SANDBOXES, { namespace: 'default' });
+      return items.every(({ metadata }) => metadata.ownerReferences?.[0]?.kind === 'SandboxWarmPool');
+    });
+
   it('claims a warm sandbox and works in it, then a cold one, and deletes both', async () => {
     const script = join(projectRoot, 'test/e2e/python-sdk.py');
     const output = await python.run(script, [up.url, up.token, 'python', 'python-open'], { KUBECONFIG: up.kubeconfig });
@@ -73,9 +79,20 @@ describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('
       'no pool': 'SandboxWarmPoolNotFoundError',
       deleted: 'SandboxNotFoundError',
     });
-    await until('only the pool is left', async () => {
-      const { items } = await client.list(SANDBOXES, { namespace: 'default' });
-      return items.every(({ metadata }) => metadata.ownerReferences?.[0]?.kind === 'SandboxWarmPool');
-    });
+    await onlyThePoolIsLeft();
   });
+
+  it('runs the example of deploy/ as it stands there', async () => {
+    const output = await python.run(join(projectRoot, 'deploy/examples/python-sdk.py'), [], {
+      KUBECONFIG: up.kubeconfig,
+      SANDBOX_ROUTER_URL: up.url,
+      SANDBOX_ROUTER_TOKEN: up.token,
+      SANDBOX_NAMESPACE: 'default',
+    });
+    assert.match(output, /^[a-z0-9-]+: exit code 0, 42\nkept while the sandbox sleeps\n$/);
+    await onlyThePoolIsLeft();
+  });
+
+  it('is the version that the example names', () =>
+    assert.ok(readFileSync(join(projectRoot, 'deploy/examples/python-sdk.py'), 'utf8').includes(`pip install ${SDK}`)));
 });

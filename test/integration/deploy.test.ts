@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
 import { CHECKS } from '../../src/cli/doctor/index.ts';
-import { settings } from '../../src/config/index.ts';
+import { loadSettings, settings } from '../../src/config/index.ts';
 import type { KubernetesObject } from '../../src/kubernetes/index.ts';
 import { BUILT_IN_PROMISES, type EgressPolicy, verifyEgress } from '../../src/router/policy/egress.ts';
 import { PROBLEMS } from '../../src/router/problem.ts';
@@ -26,6 +27,7 @@ import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserve
 import { missingTool, toolPath } from '../support/tools.ts';
 
 const NAMESPACE = 'agent-sandbox-system';
+const CHECKSUM = 'checksum/config';
 const DRY_RUN = ['--server-side', '--dry-run=server', '--validate=strict'];
 
 /** Value sets that between them turn every switch of the chart. */
@@ -56,6 +58,14 @@ const VALUE_SETS = {
     'nodeSelector.pool=routers',
     'priorityClassName=system-cluster-critical',
     'networkPolicy.extraEgress[0].ports[0].port=8443',
+    'config.egressVerify=enforce',
+    'config.tenants.tenant-a.namespaces={tenant-a}',
+    'config.tenants.tenant-a.limits.requestsPerSecond=200',
+    'config.jwt[0].issuer=https://issuer.example.com',
+    'config.jwt[0].audiences={sandbox-router}',
+    'config.jwt[0].jwksFile=/etc/sandbox-router-secrets/issuer/jwks.json',
+    'config.scopedTokenKeys={/etc/sandbox-router-secrets/scoped-token-keys/current}',
+    'secrets={scoped-token-keys,issuer}',
   ],
   'nothing optional': [
     'wake.enabled=false',
@@ -168,6 +178,7 @@ describe('deploy/', {
       ['read-only', ['wake.enabled=false', 'pause.enabled=false']],
       ['monitoring', ['monitoring.enabled=true', 'autoscaling.heldRequests.enabled=true']],
       ['ingress', ['ingress.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
+      ['configuration', ['config.holdTimeout=55s']],
       ['gateway', ['gateway.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
     ] as const)
       test(`makes what the overlay ${overlay} makes`, async () => {
@@ -189,6 +200,8 @@ describe('deploy/', {
       ['namespaces={Tenant_A}', /namespaces/],
       ['service.type=ExternalName', /service/],
       ['podLabels.app=other', /podLabels/],
+      ['config=text', /config/],
+      ['secrets={Not_A_Name}', /secrets/],
       ['ingress.hosts={bad host}', /hosts/],
       ['terminationGracePeriodSeconds=1', /terminationGracePeriodSeconds/],
     ] as const)
@@ -211,6 +224,58 @@ describe('deploy/', {
         SANDBOX_ROUTER_HOLD_TIMEOUT: '1m30s',
         SANDBOX_ROUTER_TRUSTED_PROXIES: '10.0.0.0/8,fd00::/8',
       });
+    });
+  });
+
+  describe('configuration file', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-deploy-'));
+    after(() => rmSync(directory, { recursive: true, force: true }));
+
+    /** What the router of these manifests reads, by its own reader and at the path that it is given. */
+    const settingsOf = (objects: KubernetesObject[]) => {
+      const { template } = deploymentSpec(objects);
+      const [container] = template.spec.containers as [Container];
+      const path = container.args.find((argument) => argument.startsWith('--config='))?.slice('--config='.length) ?? '';
+      const mount = container.volumeMounts.find(({ mountPath }) => dirname(path) === mountPath);
+      const volume = template.spec.volumes.find(({ name }) => name === mount?.name);
+      const map = objects.find(
+        ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === volume?.configMap?.name,
+      );
+      const text = (map as unknown as { data: Record<string, string> } | undefined)?.data[basename(path)];
+      assert.ok(text !== undefined, `no file is mounted at ${path}`);
+      const file = join(directory, 'sandbox-router.yaml');
+      writeFileSync(file, text);
+      return loadSettings({ command: 'serve', file, environment: {}, flags: {} });
+    };
+
+    test('of the chart is read by the router, and finds the Secrets that it names', async () => {
+      const objects = objectsOf((await helmTemplate(VALUE_SETS.everything)).stdout);
+      const read = settingsOf(objects);
+      assert.equal(read.egressVerify, 'enforce');
+      assert.deepEqual(read.tenants?.get('tenant-a')?.namespaces, ['tenant-a']);
+      assert.equal(read.tenants?.get('tenant-a')?.limits.requestsPerSecond, 200);
+      const [container] = deploymentSpec(objects).template.spec.containers as [Container];
+      for (const path of [read.jwt[0]?.jwksFile ?? '', ...read.scopedTokenKeys]) {
+        const mount = container.volumeMounts.find(({ mountPath }) => mountPath === dirname(path));
+        const volume = deploymentSpec(objects).template.spec.volumes.find(({ name }) => name === mount?.name);
+        assert.equal(volume?.secret?.secretName, basename(dirname(path)), path);
+      }
+    });
+
+    test('of the kustomize component is read by the router', async () => {
+      const read = settingsOf(objectsOf(await kustomize('kustomize/overlays/configuration')));
+      assert.equal(read.holdTimeoutMs, 55_000);
+    });
+
+    test('rolls the routers where they read a setting only once, and not for what they take up by themselves', async () => {
+      const checksum = async (...values: string[]) =>
+        deploymentSpec(objectsOf((await helmTemplate(['config.holdTimeout=20s', ...values])).stdout)).template.metadata
+          .annotations?.[CHECKSUM];
+      const before_ = await checksum();
+      assert.match(before_ ?? '', /^[0-9a-f]{64}$/);
+      assert.equal(await checksum('config.tenants.tenant-a.idleTimeout=5m', 'config.egressRequired=true'), before_);
+      assert.notEqual(await checksum('config.heldTotal=5'), before_);
+      assert.notEqual(await checksum('config.egressVerify=warn'), before_);
     });
   });
 
@@ -311,13 +376,21 @@ describe('deploy/', {
 });
 
 interface Container {
+  args: string[];
   env: { name: string; value: string }[];
+  volumeMounts: { name: string; mountPath: string }[];
+}
+
+interface Volume {
+  name: string;
+  configMap?: { name: string };
+  secret?: { secretName: string };
 }
 
 interface DeploymentSpec {
   template: {
-    metadata: { labels: Record<string, string> };
-    spec: { terminationGracePeriodSeconds: number; containers: Container[] };
+    metadata: { labels: Record<string, string>; annotations?: Record<string, string> };
+    spec: { terminationGracePeriodSeconds: number; containers: Container[]; volumes: Volume[] };
   };
 }
 
@@ -378,6 +451,8 @@ function anchorsOf(text: string): string[] {
 
 /** An object without what tells where it came from. */
 function essence(object: KubernetesObject): unknown {
-  const { metadata: _metadata, apiVersion: _apiVersion, kind: _kind, ...rest } = object;
+  const { metadata: _metadata, apiVersion: _apiVersion, kind: _kind, ...rest } = structuredClone(object);
+  // Kustomize has no checksums: whoever patches the ConfigMap restarts the Deployment.
+  if (object.kind === 'Deployment') delete (rest as { spec: DeploymentSpec }).spec.template.metadata.annotations;
   return rest;
 }

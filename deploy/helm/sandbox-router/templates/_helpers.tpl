@@ -48,3 +48,8 @@ SANDBOX_ROUTER_{{ snakecase . | upper }}
 {{- else }}{{ .value }}
 {{- end }}
 {{- end }}
+
+{{- /* The part of the configuration file that takes a restart to be in force. */ -}}
+{{- define "sandbox-router.settingsReadOnce" -}}
+{{- toYaml (omit .Values.config "tenants" "egressRequired" "egressClasses" "runtime" "runtimeRequire" "runtimeClasses") }}
+{{- end }}
