@@ -76,6 +76,13 @@ describe('while the API server or its store fails', {
     assert.equal((await readiness()).suspectPods, 1);
     assert.equal(await metric('sandbox_router_suspect_pods'), 1);
     assert.deepEqual(json(await get('/-/v1/resolve/moved')).suspectPorts, [8888]);
+    const explained = await rawRequest(world.url, {
+      method: 'POST',
+      path: '/-/v1/explain',
+      headers: { authorization: `Bearer ${world.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ url: `${world.url}/moved/` }),
+    });
+    assert.match(json(explained).steps.at(-1).detail, /refused connections on port 8888/);
     const crowd = await Promise.all(Array.from({ length: 50 }, () => get('/moved/')));
     for (const answer of crowd) assert.equal(json(answer).code, 'upstream_refused');
     assert.equal((await get('/steady/')).status, 200, 'other sandboxes are not suspect');
