@@ -4,7 +4,7 @@ import { withProgress } from '../../src/cli/bootstrap.mjs';
 import { cachedToolPath, ensureGoTool, runscTool, toolCacheDirectory } from '../../src/engine/runtime/index.ts';
 import { projectRoot } from './checkout.ts';
 
-/** Go programs that tests run, as the project pins them: the engine's runsc, a real API server with its store, and Helm. */
+/** Go programs that tests run, as the project pins them: the engine's runsc, a real API server with its store, kubectl and Helm. */
 const TOOLS = [
   runscTool(join(projectRoot, 'deploy/toolchain/gvisor')),
   {
@@ -18,11 +18,26 @@ const TOOLS = [
     package: 'k8s.io/kubernetes/cmd/kube-apiserver',
   },
   {
+    name: 'kubectl',
+    moduleDirectory: join(projectRoot, 'deploy/toolchain/kubernetes'),
+    package: 'k8s.io/kubernetes/cmd/kubectl',
+    linkerFlags: stampedVersion('v1.34.1'),
+  },
+  {
     name: 'helm',
     moduleDirectory: join(projectRoot, 'deploy/toolchain/helm'),
     package: 'helm.sh/helm/v3/cmd/helm',
   },
 ];
+
+/** What Kubernetes' own Makefile tells its programs of their version: without it they call themselves v0.0.0-master. */
+function stampedVersion(version: string): string {
+  const [major = '', minor = ''] = version.slice(1).split('.');
+  const facts = { gitVersion: version, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
+  return ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version']
+    .flatMap((holder) => Object.entries(facts).map(([name, value]) => `-X ${holder}.${name}=${value}`))
+    .join(' ');
+}
 
 /** Builds what is missing, into the cache that all runs share. With CI=true a tool that can't be had is a failure; elsewhere it is said, and its tests skip. */
 export async function prepareTools(names: readonly string[]): Promise<void> {
