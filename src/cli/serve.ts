@@ -8,6 +8,7 @@ import {
   servedVersions,
 } from '../kubernetes/index.ts';
 import { type IdleOptions, type Router, startRouter } from '../router/index.ts';
+import { type AuditWriter, createAuditWriter } from '../telemetry/index.ts';
 import { report } from './report.ts';
 import { configuredIdentity } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
@@ -41,9 +42,10 @@ export async function startConfiguredRouter(
     throw new ConfigError(
       `--insecure-no-auth would let anybody in who reaches ${settings.listen}: it works with loopback addresses only.`,
     );
+  const audit = auditWriterOf(settings);
   const configured = configuredPolicy(source);
   const client = createHttpResourceClient(loadKubeConfig(kubeconfig === undefined ? {} : { path: kubeconfig }));
-  return await startRouter({
+  const router = await startRouter({
     client,
     namespaces: settings.namespaces,
     sandboxSelector: settings.sandboxSelector,
@@ -61,12 +63,34 @@ export async function startConfiguredRouter(
       heldTotal: settings.heldTotal,
     },
     idle: idleOptions(settings, client, upTokenFile !== undefined),
+    replicaNamespace: upTokenFile === undefined ? settings.leaseNamespace : undefined,
     maxBodyBytes: settings.maxBodyBytes,
+    rateLimitFields: settings.rateLimitFields === 'always',
+    audit,
     shutdownDelayMs: settings.shutdownDelayMs,
     drainTimeoutMs: settings.drainTimeoutMs,
     accessLog: settings.accessLog ? (line) => process.stdout.write(`${line}\n`) : undefined,
     report,
   });
+  return {
+    ...router,
+    close: async () => {
+      await router.close();
+      await audit?.close();
+    },
+  };
+}
+
+/** Where audit lines go, if anywhere; the file is opened anew at SIGHUP. @throws ConfigError if it can not be opened */
+function auditWriterOf({ auditLog }: Settings): AuditWriter | undefined {
+  if (auditLog === undefined) return undefined;
+  try {
+    const writer = createAuditWriter({ target: auditLog, failed: (error) => report('writing the audit log', error) });
+    process.on('SIGHUP', writer.reopen);
+    return writer;
+  } catch (error) {
+    throw new ConfigError(`--audit-log ${auditLog}: ${(error as Error).message}`);
+  }
 }
 
 /** `alone`: this router has the API to itself, and the engine behind it snapshots what it pauses. */

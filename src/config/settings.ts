@@ -166,12 +166,28 @@ export const settings = {
     commands: routers,
     parse: countOrZero,
   }),
+  rateLimitFields: define<'refusals' | 'always'>({
+    key: 'rateLimitFields',
+    description: 'refusals or always: which answers carry the RateLimit header fields',
+    placeholder: 'which',
+    default: 'refusals',
+    commands: routers,
+    parse: oneOf('refusals', 'always'),
+  }),
   accessLog: define({
     key: 'accessLog',
     description: 'one JSON line a request on standard output',
     default: (command) => command === 'serve',
     commands: routers,
     parse: boolean,
+  }),
+  auditLog: define<string | undefined>({
+    key: 'auditLog',
+    description: 'file, stdout or stderr: who reached, woke, paused, claimed or was refused what, as JSON lines',
+    placeholder: 'path|stderr',
+    default: undefined,
+    commands: routers,
+    parse: text,
   }),
   sandboxSelector: define<string | undefined>({
     key: 'sandboxSelector',

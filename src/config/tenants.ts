@@ -1,7 +1,7 @@
 import { aCount, aLabel, aRate, entriesOf, listOf, type Reader, readMapping } from './structured.ts';
 import { parseDurationMs } from './values.ts';
 
-/** Bounds of a tenant in one router; what is absent has none. */
+/** Bounds of a tenant, which the routers share; what is absent has none. */
 export interface TenantLimits {
   requestsPerSecond?: number;
   /** Requests that may come at once after a pause; a second's worth without it. */
@@ -13,10 +13,16 @@ export interface TenantLimits {
   /** Sandboxes that run. */
   awake?: number;
   wakesPerMinute?: number;
+  /** Open WebSockets and other upgraded connections. */
+  webSockets?: number;
+  /** Bytes of bodies and of streams, both ways together. */
+  bytesPerSecond?: number;
+  /** Largest request body. */
+  maxBodyBytes?: number;
 }
 
 /** Bounds of each sandbox of a tenant. */
-export type SandboxLimits = Pick<TenantLimits, 'requestsPerSecond' | 'burst' | 'concurrency' | 'wakesPerMinute'>;
+export type SandboxLimits = Omit<TenantLimits, 'awake'>;
 
 /** A tenant as the configuration file has it. */
 export interface TenantSettings {
@@ -41,8 +47,11 @@ const limitFields = {
   held: aCount,
   awake: aCount,
   wakesPerMinute: aRate,
+  webSockets: aCount,
+  bytesPerSecond: aRate,
+  maxBodyBytes: aCount,
 };
-const { held: _held, awake: _awake, ...sandboxLimitFields } = limitFields;
+const { awake: _awake, ...sandboxLimitFields } = limitFields;
 const aClass: Reader<string> = (raw, where) => {
   if (typeof raw !== 'string' || !/^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/.test(raw))
     throw new Error(`${where} must be a class such as restricted, not ${JSON.stringify(raw)}`);

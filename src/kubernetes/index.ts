@@ -7,6 +7,7 @@ export { type LabelSelector, matchesLabels } from './label-selector.ts';
 export { type LeaderElection, type LeaderOptions, startLeaderElection } from './leader.ts';
 export * from './names.ts';
 export { createReflector, type Reflector, type ReflectorOptions } from './reflector.ts';
+export { type ReplicaCount, type ReplicaOptions, startReplicaCount } from './replicas.ts';
 export * from './resources.ts';
 export { discoverSandboxForm, SANDBOX_FORMS, type SandboxForm, V1BETA1_FORM } from './sandbox-forms.ts';
 export type * from './types.ts';

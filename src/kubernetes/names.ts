@@ -45,6 +45,10 @@ export const WAKE_ANNOTATION = 'sandbox-router/wake';
 export const IDLE_TIMEOUT_ANNOTATION = 'sandbox-router/idle-timeout';
 /** Name of the Lease by which routers choose the one that pauses idle sandboxes. */
 export const IDLE_LEASE_NAME = 'sandbox-router-idle';
+/** Leases by which routers count each other: this and a number below {@link REPLICA_SLOTS}, so that RBAC can name them. */
+export const REPLICA_LEASE_PREFIX = 'sandbox-router-replica-';
+/** Routers that can be counted. */
+export const REPLICA_SLOTS = 32;
 /** Annotation on a Sandbox: when it was last used (RFC 3339), as the routers report it: at most once in their activity interval. */
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Label on a Pod: its egress class. */

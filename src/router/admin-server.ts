@@ -10,6 +10,8 @@ export interface Readiness {
   sandboxes: number;
   /** Pods that refused connections since they were last heard of. */
   suspectPods: number;
+  /** Routers among which limits of tenants are divided. */
+  limitsSharedBy: number;
   configurationRefusal: string | undefined;
 }
 

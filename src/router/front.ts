@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createRouterMetrics, type RouterMetrics } from '../telemetry/index.ts';
+import {
+  AUDIT_INTERVAL_MS,
+  type AuditLog,
+  createAuditLog,
+  createRouterMetrics,
+  type RouterMetrics,
+} from '../telemetry/index.ts';
 import { accessLine } from './access-line.ts';
 import { createEventLog, createUrls, registerControlApi } from './api/index.ts';
 import type { ClusterView } from './cluster.ts';
@@ -66,13 +72,28 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     tunnels,
     proxies,
     address,
+    woke:
+      options.audit &&
+      (({ tenant, credentialId, namespace, sandbox, connection }) =>
+        audit?.act({
+          action: 'woke',
+          tenant,
+          credential: credentialId,
+          client: connection.remoteAddress,
+          namespace,
+          sandbox,
+        })),
     maxBodyBytes: options.maxBodyBytes,
     connectTimeoutMs: TIMEOUTS.connectMs,
     responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
+    rateLimitFields: options.rateLimitFields,
     finished: account,
     report: options.report,
   });
+  const audit = options.audit && createAuditLog(options.audit.write, () => new Date());
+  const auditTimer = audit && setInterval(audit.settle, AUDIT_INTERVAL_MS).unref();
   const metrics = createRouterMetrics({
+    auditLinesDropped: () => options.audit?.droppedLines() ?? 0,
     inFlight: proxy.inFlight,
     held: waker.heldCount,
     tunnels: tunnels.count,
@@ -88,6 +109,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     metrics.request(outcome.status, outcome.durationMs);
     if (outcome.problem !== undefined) metrics.problem(outcome.problem.code);
     options.accessLog?.(accessLine(outcome));
+    if (audit !== undefined) auditOutcome(audit, outcome);
   }
 
   const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain);
@@ -98,7 +120,15 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     log: createEventLog({ table, epoch: randomUUID().slice(0, 8), now: () => new Date() }),
     upgrades,
     report: options.report,
-    audit: () => {},
+    audit: ({ credentialId, detail, ...record }) =>
+      record.action === 'refused'
+        ? audit?.often('refused', record.tenant, credentialId, record.namespace, record.sandbox, {
+            code: record.code,
+            client: record.client,
+            reason: detail,
+            requestId: record.requestId,
+          })
+        : audit?.act({ ...record, credential: credentialId }),
     writer,
     table,
     identity: options.identity,
@@ -132,7 +162,25 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
       await closed;
       clearTimeout(timer);
       waker.close();
+      clearInterval(auditTimer);
+      audit?.settle();
       await Promise.all([pools.close(), fastify.close()]);
     },
   };
+}
+
+/** A request that reached its sandbox, or was refused by the router. What a sandbox broke by itself is no matter of who may what. */
+function auditOutcome(
+  audit: AuditLog,
+  { status, tenant, credentialId, namespace, sandbox, problem, connection, requestId }: RequestOutcome,
+): void {
+  if (problem === undefined) {
+    if (status !== 499) audit.often('reached', tenant, credentialId, namespace, sandbox, undefined);
+  } else if (!problem.code.startsWith('upstream_'))
+    audit.often('refused', tenant, credentialId, namespace, sandbox, {
+      code: problem.code,
+      client: connection.remoteAddress,
+      reason: problem.detail,
+      requestId,
+    });
 }

@@ -1,4 +1,5 @@
 import type { HttpResourceClient } from '../kubernetes/index.ts';
+import type { AuditWriter } from '../telemetry/index.ts';
 import type { Identity } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
 import type { WakeLimits } from './wake/index.ts';
@@ -7,6 +8,8 @@ import type { WakeLimits } from './wake/index.ts';
 export interface RouterOptions extends ClusterOptions, FrontOptions {
   adminListen: { host: string; port: number };
   idle: IdleOptions;
+  /** Namespace of the Leases by which routers are counted, to share limits; undefined where there is only one. */
+  replicaNamespace: string | undefined;
 }
 
 /** What of which cluster is followed. */
@@ -38,6 +41,10 @@ export interface FrontOptions {
   trustedProxies: readonly string[];
   wakeLimits: WakeLimits;
   maxBodyBytes: number;
+  /** Whether every answer carries the RateLimit header fields, not refusals alone. */
+  rateLimitFields: boolean;
+  /** Undefined keeps no audit log. */
+  audit: AuditWriter | undefined;
   /** Between turning unready and refusing connections, so that load balancers send nothing more. */
   shutdownDelayMs: number;
   drainTimeoutMs: number;

@@ -47,6 +47,8 @@ export interface Problem {
   sandbox?: string | undefined;
   namespace?: string | undefined;
   retryAfterSeconds?: number;
+  /** Values of `RateLimit-Policy` and `RateLimit`, where a quota is the reason. */
+  rateLimit?: { policy: string; state: string };
 }
 
 /** A problem thrown where returning it would obscure the way. */
@@ -72,6 +74,10 @@ export function renderProblem(
   const headers: Record<string, string> = { 'cache-control': 'no-store', 'x-request-id': requestId };
   if (problem.retryAfterSeconds !== undefined)
     headers['retry-after'] = String(Math.max(1, Math.ceil(problem.retryAfterSeconds)));
+  if (problem.rateLimit !== undefined) {
+    headers['ratelimit-policy'] = problem.rateLimit.policy;
+    headers.ratelimit = problem.rateLimit.state;
+  }
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="sandbox-router"';
   if (asPage) {
     headers['content-type'] = 'text/html; charset=utf-8';

@@ -3,6 +3,7 @@ import { createAdminServer } from './admin-server.ts';
 import { followCluster } from './cluster.ts';
 import { createFront } from './front.ts';
 import { startIdlePausing } from './idle-pausing.ts';
+import { startLimitSharing } from './limit-sharing.ts';
 import type { RouterOptions } from './options.ts';
 import { createRoutingTable } from './table/index.ts';
 
@@ -20,6 +21,7 @@ export interface Router {
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const cluster = followCluster(options, createRoutingTable());
   const front = createFront(options, cluster);
+  const sharing = startLimitSharing(options);
   const idle = startIdlePausing({
     ...options,
     cluster,
@@ -35,6 +37,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       tableAgeSeconds: Math.round(cluster.ageMs() / 1000),
       sandboxes: cluster.table.size(),
       suspectPods: cluster.table.suspectCount(),
+      limitsSharedBy: sharing.replicas(),
       configurationRefusal: options.configurationRefusal(),
     }),
     front.metrics.registry,
@@ -44,7 +47,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     await admin.listen(options.adminListen);
   } catch (error) {
     cluster.close();
-    await Promise.all([front.close(0), admin.close(), idle.close()]);
+    await Promise.all([front.close(0), admin.close(), idle.close(), sharing.close()]);
     throw error;
   }
   return {
@@ -53,7 +56,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     synced: cluster.synced,
     close: async () => {
       draining = true;
-      await idle.close();
+      await Promise.all([idle.close(), sharing.close()]);
       await front.close(options.shutdownDelayMs);
       cluster.close();
       await admin.close();

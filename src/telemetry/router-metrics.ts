@@ -20,6 +20,7 @@ export interface RouterGauges {
   tableAgeSeconds(): number;
   unenforcedPods(): number;
   configurationRefused(): number;
+  auditLinesDropped(): number;
 }
 
 const BUCKETS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 180_000];
@@ -107,6 +108,16 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     collect() {
       this.reset();
       this.inc(gauges.tableEvents());
+    },
+  });
+
+  new Counter({
+    name: 'sandbox_router_audit_lines_dropped_total',
+    help: 'Lines of the audit log that were lost because they could not be written.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(gauges.auditLinesDropped());
     },
   });
 

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { REPLICA_LEASE_PREFIX, REPLICA_SLOTS } from '../../src/kubernetes/index.ts';
 import { type ClusterSession, deployDirectory, helmTemplate, kustomize } from './deploy-tools.ts';
 import { startServe, writeKeys } from './serve.ts';
 import { until } from './until.ts';
@@ -32,7 +33,11 @@ export function testRights(session: () => ClusterSession): void {
     'create delete get list patch watch extensions.agents.x-k8s.io/sandboxclaims',
     'get list extensions.agents.x-k8s.io/sandboxwarmpools',
   ];
-  const LEASES = ['create coordination.k8s.io/leases', 'get update coordination.k8s.io/leases sandbox-router-idle'];
+  const slots = Array.from({ length: REPLICA_SLOTS }, (_, slot) => `${REPLICA_LEASE_PREFIX}${slot}`).join(' ');
+  const LEASES = [
+    'create list coordination.k8s.io/leases',
+    `get update coordination.k8s.io/leases sandbox-router-idle ${slots}`,
+  ];
 
   /** Every right that the router has in a namespace beyond what any account has. */
   async function rightsIn(namespace: string): Promise<string[]> {

@@ -30,6 +30,11 @@ export function createEcho(name) {
       request.socket.destroy();
       return;
     }
+    const [, bytes] = /^\/bytes\?n=(\d+)$/.exec(url) ?? [];
+    if (bytes !== undefined) {
+      response.writeHead(200, { 'content-length': bytes }).end('x'.repeat(Number(bytes)));
+      return;
+    }
     if (url === '/hang') {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write('data: open\n\n');

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { ProblemCode } from '../problem.ts';
+import { BodyTooLargeError, type BytePacer } from './pacing.ts';
 import type { UpstreamPools } from './pools.ts';
 import { type RewriteContext, responseHeaders } from './response-headers.ts';
 
@@ -13,7 +15,10 @@ export interface ForwardRequest {
   path: string;
   /** name, value, … */
   headers: string[];
-  hasBody: boolean;
+  /** What the request brings, or null. */
+  body: Readable | null;
+  /** At whose pace the answer goes; undefined for its own. */
+  pacer: BytePacer | undefined;
   rewrite: RewriteContext;
   /** More headers for the answer (name, value, …), or undefined. */
   extraHeaders: string[] | undefined;
@@ -64,6 +69,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
   /** A body that came whole in one piece waits here for the end, to leave with the head in one write. */
   whole: Buffer | undefined;
   ended = false;
+  /** Reasons for which a paced answer stands still. */
+  pauses = 0;
   onClose: (() => void) | undefined;
 
   constructor(forward: ForwardRequest) {
@@ -81,7 +88,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
         path: forward.path,
         method: forward.request.method as Dispatcher.HttpMethod,
         headers: forward.headers,
-        body: forward.hasBody ? forward.request : null,
+        body: forward.body,
         // A held-back answer must not hold back other requests of the connection, and a body is sent while the answer may begin.
         blocking: false,
       },
@@ -133,9 +140,31 @@ class HttpForward implements Dispatcher.DispatchHandler {
       this.whole = chunk;
       return;
     }
-    if (!this.forward.response.write(chunk)) {
+    const full = !this.forward.response.write(chunk);
+    const { pacer } = this.forward;
+    if (pacer !== undefined) this.pace(controller, pacer, chunk.length, full);
+    else if (full) {
       controller.pause();
       this.forward.response.once('drain', () => controller.resume());
+    }
+  }
+
+  /** Goes on when both the client has taken what it got and the pacer allows. */
+  pace(controller: Dispatcher.DispatchController, pacer: BytePacer, bytes: number, full: boolean): void {
+    const waitMs = pacer.spend(bytes, performance.now());
+    const go = () => {
+      this.pauses--;
+      if (this.pauses === 0 && !this.ended) controller.resume();
+    };
+    if (!full && waitMs <= 0) return;
+    controller.pause();
+    if (full) {
+      this.pauses++;
+      this.forward.response.once('drain', go);
+    }
+    if (waitMs > 0) {
+      this.pauses++;
+      setTimeout(go, waitMs);
     }
   }
 
@@ -166,12 +195,17 @@ class HttpForward implements Dispatcher.DispatchHandler {
       !answered &&
       closedEarly &&
       !this.resent &&
-      !forward.hasBody &&
+      forward.body === null &&
       IDEMPOTENT.has(forward.request.method ?? '') &&
       wasReused(error)
     ) {
       this.resent = true;
       this.dispatch();
+      return;
+    }
+    if (error instanceof BodyTooLargeError) {
+      this.finish(answered ? response.statusCode : 413, { code: error.code, detail: error.message, answered });
+      if (answered) response.destroy();
       return;
     }
     this.finish(answered ? response.statusCode : 502, { ...describe(code, error), answered });

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PodRecord } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
+import { type BytePacer, createPacedStream } from './pacing.ts';
 import { closeFrame, createFrameTracker } from './websocket-frames.ts';
 
 /** A request that asks for another protocol (WebSocket or any other), ready to go to a pod. */
@@ -17,6 +18,8 @@ export interface UpgradeRequest {
   headers: string[];
   connectTimeoutMs: number;
   handshakeTimeoutMs: number;
+  /** At whose pace bytes go, both ways; undefined for their own. */
+  pacer: BytePacer | undefined;
   /** Data went through, in either direction. */
   moved(): void;
   done(status: number, failure: UpstreamFailure | undefined): void;
@@ -120,7 +123,7 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
     socket.write(statusLine(response));
     if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
     const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
-    track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket, upgrade.moved));
+    track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket, upgrade));
     settle(101);
   });
   upstream.on('response', (response) => {
@@ -144,9 +147,17 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
 }
 
 /** Copies both ways with back-pressure and half-close; the end of either side by error ends both. `first` came with the 101 already. */
-function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: boolean, moved: () => void): Tunnel {
+function splice(
+  client: Duplex,
+  upstream: Socket,
+  first: Buffer,
+  webSocket: boolean,
+  { moved, pacer }: Pick<UpgradeRequest, 'moved' | 'pacer'>,
+): Tunnel {
   const frames = webSocket ? createFrameTracker() : undefined;
   let farewell: Buffer | undefined;
+  let pauses = 0;
+  const paced = pacer === undefined ? undefined : createPacedStream(pacer, Number.POSITIVE_INFINITY);
   (client as Socket).setNoDelay?.(true);
   (client as Socket).setTimeout?.(0);
   upstream.setNoDelay(true);
@@ -160,9 +171,30 @@ function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: bool
       return;
     }
     frames?.advance(chunk);
-    if (!client.write(chunk)) {
+    const full = !client.write(chunk);
+    if (pacer !== undefined) pace(pacer, chunk.length, full);
+    else if (full) {
       upstream.pause();
       client.once('drain', () => upstream.resume());
+    }
+  }
+
+  /** Goes on when both the client has taken what it got and the pacer allows. */
+  function pace(by: BytePacer, bytes: number, full: boolean): void {
+    const waitMs = by.spend(bytes, performance.now());
+    if (!full && waitMs <= 0) return;
+    const go = () => {
+      pauses--;
+      if (pauses === 0) upstream.resume();
+    };
+    upstream.pause();
+    if (full) {
+      pauses++;
+      client.once('drain', go);
+    }
+    if (waitMs > 0) {
+      pauses++;
+      setTimeout(go, waitMs).unref();
     }
   }
 
@@ -174,18 +206,20 @@ function splice(client: Duplex, upstream: Socket, first: Buffer, webSocket: bool
   }
 
   client.on('data', moved);
-  client.pipe(upstream);
+  if (paced !== undefined) paced.pipe(upstream);
+  client.pipe(paced ?? upstream);
   if (first.length > 0) toClient(first);
   upstream.on('data', toClient);
   upstream.on('end', () => client.end());
   client.on('error', () => upstream.destroy());
   upstream.on('error', () => client.destroy());
   client.on('close', () => upstream.destroy());
+  upstream.on('close', () => paced?.destroy());
   upstream.on('close', () => (client.writableEnded ? undefined : client.destroy()));
   return {
     client,
     close: (code, reason) => {
-      client.unpipe(upstream);
+      client.unpipe(paced ?? upstream);
       client.resume();
       if (frames === undefined) client.destroy();
       else if (frames.atBoundary()) leave(closeFrame(code, reason));

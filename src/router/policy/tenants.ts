@@ -8,6 +8,16 @@ export interface CompiledLimits {
   concurrency: number;
   held: number;
   awake: number;
+  webSockets: number;
+  bytesPerSecond: number;
+  maxBodyBytes: number;
+}
+
+/** Which of how many routers this one is: each has its part of the limits. */
+export interface RouterShare {
+  /** From 0. */
+  rank: number;
+  replicas: number;
 }
 
 /** What a tenant uses of its limits now. Outlives a reload of the configuration. */
@@ -16,6 +26,9 @@ export interface TenantUsage {
   wakes: TokenBucket;
   inFlight: number;
   held: number;
+  webSockets: number;
+  /** When the bytes that went through will have been paid for, on the monotonic clock. */
+  bytesPaidAtMs: number;
 }
 
 /** Somebody who owns namespaces. */
@@ -27,9 +40,10 @@ export interface Tenant {
   readonly egressClasses: ReadonlySet<string> | undefined;
   /** The router's own where undefined. */
   readonly runtimeClasses: ReadonlySet<string> | undefined;
-  readonly limits: CompiledLimits;
+  /** This router's part of them: changes with the number of routers. */
+  limits: CompiledLimits;
   /** Of each of its sandboxes; undefined where there are none. */
-  readonly sandboxLimits: CompiledLimits | undefined;
+  sandboxLimits: CompiledLimits | undefined;
   readonly idleTimeoutMs: number | undefined;
   readonly usage: TenantUsage;
 }
@@ -44,6 +58,10 @@ export interface Tenants {
   isConfigured(): boolean;
   /** Whether any tenant has a bound on sandboxes awake. */
   limitAwake(): boolean;
+  /** Whether any tenant has a limit of which each router has its part. */
+  areLimited(): boolean;
+  /** How the limits are shared from now on; at first this router is alone. */
+  share(share: RouterShare): void;
   replace(settings: ReadonlyMap<string, TenantSettings> | undefined): void;
 }
 
@@ -51,15 +69,18 @@ export interface Tenants {
 export function createTenants(settings: ReadonlyMap<string, TenantSettings> | undefined): Tenants {
   let byName: Map<string, Tenant> | undefined;
   let byNamespace = new Map<string, Tenant>();
+  let inForce: ReadonlyMap<string, TenantSettings> | undefined;
+  let part: RouterShare = { rank: 0, replicas: 1 };
 
   function replace(next: ReadonlyMap<string, TenantSettings> | undefined): void {
     const before = byName;
+    inForce = next;
     byNamespace = new Map();
     byName = undefined;
     if (next === undefined) return;
     byName = new Map();
     for (const [name, tenantSettings] of next) {
-      const tenant = compileTenant(name, tenantSettings, before?.get(name)?.usage ?? newUsage());
+      const tenant = compileTenant(name, tenantSettings, before?.get(name)?.usage ?? newUsage(), part);
       byName.set(name, tenant);
       if (tenant.namespaces !== '*') for (const namespace of tenant.namespaces) byNamespace.set(namespace, tenant);
     }
@@ -71,6 +92,18 @@ export function createTenants(settings: ReadonlyMap<string, TenantSettings> | un
     ownerOf: (namespace) => (byName === undefined ? implicitTenant(namespace) : byNamespace.get(namespace)),
     isConfigured: () => byName !== undefined,
     limitAwake: () => [...(byName?.values() ?? [])].some(({ limits }) => limits.awake !== Number.POSITIVE_INFINITY),
+    areLimited: () =>
+      [...(inForce?.values() ?? [])].some(
+        ({ limits, sandboxLimits }) => Object.keys(limits).length + Object.keys(sandboxLimits).length > 0,
+      ),
+    share: (share) => {
+      part = share;
+      // In place: principals that are remembered have the tenant itself.
+      for (const [name, { limits, sandboxLimits }] of inForce ?? []) {
+        const tenant = byName?.get(name);
+        if (tenant !== undefined) Object.assign(tenant, compileBoth(limits, sandboxLimits, part));
+      }
+    },
     replace,
   };
 }
@@ -78,10 +111,10 @@ export function createTenants(settings: ReadonlyMap<string, TenantSettings> | un
 /** A tenant of whom the configuration says nothing: a namespace of that name, without limits. */
 export function implicitTenant(name: string): Tenant {
   const settings = { namespaces: [name], defaultNamespace: name, limits: {}, sandboxLimits: {} };
-  return compileTenant(name, settings, newUsage());
+  return compileTenant(name, settings, newUsage(), { rank: 0, replicas: 1 });
 }
 
-function compileTenant(name: string, settings: TenantSettings, usage: TenantUsage): Tenant {
+function compileTenant(name: string, settings: TenantSettings, usage: TenantUsage, share: RouterShare): Tenant {
   const { namespaces, defaultNamespace, egressClasses, runtimeClasses, limits, sandboxLimits } = settings;
   return {
     name,
@@ -89,28 +122,47 @@ function compileTenant(name: string, settings: TenantSettings, usage: TenantUsag
     namespaces: namespaces === '*' ? '*' : new Set(namespaces),
     egressClasses: egressClasses && new Set(egressClasses),
     runtimeClasses: runtimeClasses && new Set(runtimeClasses),
-    limits: compileLimits(limits),
-    sandboxLimits: Object.keys(sandboxLimits).length === 0 ? undefined : compileLimits(sandboxLimits),
+    ...compileBoth(limits, sandboxLimits, share),
     idleTimeoutMs: settings.idleTimeoutMs,
     usage,
   };
 }
 
-function compileLimits(limits: TenantLimits & SandboxLimits): CompiledLimits {
-  const { requestsPerSecond: perSecond, wakesPerMinute } = limits;
+function compileBoth(
+  limits: TenantLimits,
+  sandboxLimits: SandboxLimits,
+  share: RouterShare,
+): Pick<Tenant, 'limits' | 'sandboxLimits'> {
   return {
-    requests:
-      perSecond === undefined ? undefined : { perSecond, burst: limits.burst ?? Math.max(1, Math.ceil(perSecond)) },
-    wakes:
-      wakesPerMinute === undefined
-        ? undefined
-        : { perSecond: wakesPerMinute / 60, burst: Math.max(1, Math.ceil(wakesPerMinute)) },
-    concurrency: limits.concurrency ?? Number.POSITIVE_INFINITY,
-    held: limits.held ?? Number.POSITIVE_INFINITY,
+    limits: compileLimits(limits, share),
+    sandboxLimits: Object.keys(sandboxLimits).length === 0 ? undefined : compileLimits(sandboxLimits, share),
+  };
+}
+
+function compileLimits(limits: TenantLimits, { rank, replicas }: RouterShare): CompiledLimits {
+  // Parts of whole numbers add up to the whole, save that none is 0: a router that may do nothing would refuse whoever it is sent.
+  const part = (whole: number | undefined) =>
+    whole === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.max(1, Math.floor(whole / replicas) + (rank < whole % replicas ? 1 : 0));
+  const rate = (perSecond: number | undefined, burst: number): Rate | undefined =>
+    perSecond === undefined
+      ? undefined
+      : { perSecond: perSecond / replicas, burst: part(Math.max(1, Math.ceil(burst))) };
+  const { requestsPerSecond, burst, wakesPerMinute } = limits;
+  return {
+    requests: rate(requestsPerSecond, burst ?? requestsPerSecond ?? 0),
+    wakes: rate(wakesPerMinute === undefined ? undefined : wakesPerMinute / 60, wakesPerMinute ?? 0),
+    concurrency: part(limits.concurrency),
+    held: part(limits.held),
+    // The table tells of all sandboxes that are awake, whoever woke them.
     awake: limits.awake ?? Number.POSITIVE_INFINITY,
+    webSockets: part(limits.webSockets),
+    bytesPerSecond: (limits.bytesPerSecond ?? Number.POSITIVE_INFINITY) / replicas,
+    maxBodyBytes: limits.maxBodyBytes ?? Number.POSITIVE_INFINITY,
   };
 }
 
 function newUsage(): TenantUsage {
-  return { requests: { fullAtMs: 0 }, wakes: { fullAtMs: 0 }, inFlight: 0, held: 0 };
+  return { requests: { fullAtMs: 0 }, wakes: { fullAtMs: 0 }, inFlight: 0, held: 0, webSockets: 0, bytesPaidAtMs: 0 };
 }

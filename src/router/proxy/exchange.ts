@@ -17,6 +17,7 @@ export interface RequestOutcome {
   sandbox: string | undefined;
   namespace: string | undefined;
   credentialId: string | undefined;
+  tenant: string | undefined;
   problem: Problem | undefined;
   requestId: string | undefined;
 }
@@ -50,6 +51,7 @@ export class Exchange implements RequestOutcome {
   sandbox: string | undefined = undefined;
   namespace: string | undefined = undefined;
   credentialId: string | undefined = undefined;
+  tenant: string | undefined = undefined;
   /** Limits in which the request is counted until it ends. */
   usage: TenantUsage | undefined = undefined;
   status = 0;

@@ -1,9 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ForwardRequest, UpstreamFailure, UpstreamPools } from '../forward/index.ts';
+import type { Readable } from 'node:stream';
+import { createPacedStream, type ForwardRequest, type UpstreamFailure, type UpstreamPools } from '../forward/index.ts';
+import type { Limits, Tenant } from '../policy/index.ts';
 import { ProblemError } from '../problem.ts';
 import type { RoutingTable } from '../table/index.ts';
 import type { ActivityTracker } from '../wake/index.ts';
 import type { Exchange, Target } from './exchange.ts';
+
+/** What forwarding needs besides the exchange itself. */
+export interface HttpExchangeOptions {
+  pools: UpstreamPools;
+  activity: ActivityTracker;
+  table: RoutingTable;
+  limits: Limits;
+  /** Bound of every body; 0 for none. */
+  maxBodyBytes: number;
+  /** Whether every answer tells where its tenant stands, not refusals alone. */
+  rateLimitFields: boolean;
+}
 
 /** An exchange that is being forwarded: what `forward/` asks for, with methods in place of a closure for each. */
 export class HttpExchange implements ForwardRequest {
@@ -12,9 +26,10 @@ export class HttpExchange implements ForwardRequest {
   readonly pool: ForwardRequest['pool'];
   readonly path: string;
   readonly headers: string[];
-  readonly hasBody: boolean;
+  readonly body: Readable | null;
+  readonly pacer: ForwardRequest['pacer'];
   readonly rewrite: ForwardRequest['rewrite'];
-  readonly extraHeaders: string[] | undefined;
+  extraHeaders: string[] | undefined;
   private readonly exchange: Exchange;
   private readonly target: Target;
   private readonly activity: ActivityTracker;
@@ -28,7 +43,7 @@ export class HttpExchange implements ForwardRequest {
     target: Target,
     response: ServerResponse,
     headers: string[],
-    { pools, activity, table }: { pools: UpstreamPools; activity: ActivityTracker; table: RoutingTable },
+    { pools, activity, table, limits, maxBodyBytes, rateLimitFields }: HttpExchangeOptions,
     fail: (error: unknown) => void,
   ) {
     this.request = exchange.request;
@@ -36,9 +51,15 @@ export class HttpExchange implements ForwardRequest {
     this.pool = pools.get(target.pod, target.port);
     this.path = target.address.rest;
     this.headers = headers;
-    this.hasBody = target.scanned.hasBody;
+    const { tenant } = target.principal;
+    this.pacer = limits.pacer(tenant, target.route);
+    this.body = target.scanned.hasBody ? bodyOf(exchange.request, target, this.pacer, limits, maxBodyBytes) : null;
     this.rewrite = { prefix: target.address.prefix, host: target.scanned.host ?? '' };
     this.extraHeaders = target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined;
+    if (rateLimitFields) {
+      const fields = limits.fields(tenant, performance.now());
+      if (fields !== undefined) this.extraHeaders = this.extraHeaders?.concat(fields) ?? fields;
+    }
     this.exchange = exchange;
     this.target = target;
     this.activity = activity;
@@ -78,4 +99,26 @@ export class HttpExchange implements ForwardRequest {
         }),
       );
   }
+}
+
+/** The body as it is, or through what counts it where somebody must. A declared length was looked at before. */
+function bodyOf(
+  request: IncomingMessage,
+  { principal, scanned }: Target,
+  pacer: ForwardRequest['pacer'],
+  limits: Limits,
+  maxBodyBytes: number,
+): Readable {
+  const most = largestBody(limits, principal.tenant, maxBodyBytes);
+  if (pacer === undefined && (scanned.contentLength >= 0 || most === Number.POSITIVE_INFINITY)) return request;
+  const paced = createPacedStream(pacer, most);
+  // No pipeline: it would cut the connection on which the refusal is to be sent.
+  request.pipe(paced);
+  request.once('close', () => (request.complete ? undefined : paced.destroy(new Error('the client left'))));
+  return paced;
+}
+
+/** Bound of a tenant's bodies, the router's own included; Infinity for none. */
+export function largestBody(limits: Limits, tenant: Tenant, maxBodyBytes: number): number {
+  return Math.min(limits.maxBodyBytes(tenant), maxBodyBytes === 0 ? Number.POSITIVE_INFINITY : maxBodyBytes);
 }

@@ -22,6 +22,8 @@ export interface LocateOptions {
   /** Why a tenant may not be sent to a sandbox by its classes. */
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
   address: AddressOptions;
+  /** Told whose request begins a wake. */
+  woke: ((exchange: Exchange) => void) | undefined;
   maxBodyBytes: number;
 }
 
@@ -71,20 +73,27 @@ export function createLocate(options: LocateOptions): Locate {
     const namespace = address.namespace ?? principal.defaultNamespace;
     exchange.namespace = namespace;
     exchange.credentialId = principal.credentialId;
+    exchange.tenant = principal.tenant.name;
     if (!principal.scopes.has('route'))
       throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
     const { tenant } = principal;
     refuseIf(options.limits.enter(tenant, performance.now()));
     exchange.usage = tenant.usage;
+    if (scanned.contentLength > options.limits.maxBodyBytes(tenant))
+      throw new ProblemError({
+        code: 'body_too_large',
+        detail: `Bodies may have ${options.limits.maxBodyBytes(tenant)} bytes, this one has ${scanned.contentLength}.`,
+      });
     const { sandbox: only, mayProxy } = principal;
     if (only !== undefined) refuseIf(refusedByToken(only, namespace, address.sandbox, scanned));
     const name = { namespace, name: address.sandbox };
     const allowed = maySee(principal, name) && (mayProxy === undefined || mayProxy(name));
-    if (typeof allowed === 'boolean') return find(scanned, address, principal, client, namespace, allowed);
-    return allowed.then((answer) => find(scanned, address, principal, client, namespace, answer));
+    if (typeof allowed === 'boolean') return find(exchange, scanned, address, principal, client, namespace, allowed);
+    return allowed.then((answer) => find(exchange, scanned, address, principal, client, namespace, answer));
   }
 
   function find(
+    exchange: Exchange,
     scanned: ScannedHeaders,
     address: SandboxAddress,
     principal: Principal,
@@ -117,18 +126,22 @@ export function createLocate(options: LocateOptions): Locate {
       // Where dials fail, one at a time tries: the others wait for it as they do for a wake.
       if (!pod.suspectPorts?.has(port)) return { address, scanned, principal, route, port, pod, waitedMs: 0 };
     }
-    refuseIf(options.limits.hold(tenant));
+    refuseIf(options.limits.hold(tenant, route));
     return options.waker
       .wake({
         route,
         port,
         mayWake: principal.scopes.has('wake'),
-        beginning: () => options.limits.beginWake(tenant, route, performance.now()),
+        beginning: () => {
+          const refused = options.limits.beginWake(tenant, route, performance.now());
+          if (refused === undefined) options.woke?.(exchange);
+          return refused;
+        },
         ended: () => options.limits.endWake(route),
         timeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
         signal: closeSignal(client),
       })
-      .finally(() => options.limits.release(tenant))
+      .finally(() => options.limits.release(tenant, route))
       .then((result) => {
         if ('problem' in result) throw new ProblemError(result.problem);
         refuseIf(options.refusedByClass(tenant, route, result.pod));

@@ -22,6 +22,8 @@ export interface ProxyOptions extends LocateOptions {
   proxies: TrustedProxies;
   connectTimeoutMs: number;
   responseHeaderTimeoutMs: number;
+  /** Whether every answer tells where its tenant stands, not refusals alone. */
+  rateLimitFields: boolean;
   finished(outcome: RequestOutcome): void;
   /** Told of failures that are the router's own. */
   report(what: string, error: unknown): void;
@@ -125,6 +127,13 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           exchange.finish(499);
           return;
         }
+        const { principal, route } = target;
+        const tooMany = options.limits.openTunnel(principal.tenant, route);
+        if (tooMany !== undefined) {
+          fail(new ProblemError(tooMany));
+          return;
+        }
+        socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
         const headers = upstreamHeaders(request, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
         options.tunnels.open({
@@ -137,6 +146,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           headers,
           connectTimeoutMs: options.connectTimeoutMs,
           handshakeTimeoutMs: options.responseHeaderTimeoutMs,
+          pacer: options.limits.pacer(principal.tenant, route),
           moved: () => options.activity.touch(target.route, performance.now()),
           done: (status, failure) => {
             if (failure === undefined || failure.answered) exchange.finish(status);
