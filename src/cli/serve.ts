@@ -1,3 +1,5 @@
+import cluster from 'node:cluster';
+import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
 import { ConfigError, isLoopback, parseListenAddress, type Settings } from '../config/index.ts';
 import {
@@ -7,7 +9,14 @@ import {
   loadKubeConfig,
   servedVersions,
 } from '../kubernetes/index.ts';
-import { type IdleOptions, type Router, startRouter } from '../router/index.ts';
+import {
+  type IdleOptions,
+  type Router,
+  type RouterOptions,
+  runWorker,
+  startRouter,
+  startRouterWithWorkers,
+} from '../router/index.ts';
 import { type AuditWriter, createAuditWriter } from '../telemetry/index.ts';
 import { report } from './report.ts';
 import { configuredIdentity } from './router-identity.ts';
@@ -24,6 +33,13 @@ export function serveCommand(): Command {
 
 async function serve(source: SettingsSource): Promise<void> {
   const stopAsked = untilSignal();
+  if (cluster.isWorker) {
+    // It ends when the primary says so: signals of a terminal reach both.
+    const options = routerOptions(source, source.settings.kubeconfig, undefined);
+    await runWorker(sharedAmong(options, source.settings.workers));
+    await options.audit?.close();
+    return;
+  }
   const router = await startConfiguredRouter(source, source.settings.kubeconfig, undefined);
   console.log(`  router  ${router.url}\n  admin   ${router.adminUrl}`);
   await stopAsked;
@@ -36,6 +52,38 @@ export async function startConfiguredRouter(
   kubeconfig: string | undefined,
   upTokenFile: string | undefined,
 ): Promise<Router> {
+  const { workers } = source.settings;
+  const options = routerOptions(source, kubeconfig, upTokenFile);
+  const router = await (workers === 0 ? startRouter(options) : startRouterWithWorkers(options, workerCount(workers)));
+  return {
+    ...router,
+    close: async () => {
+      await router.close();
+      await options.audit?.close();
+    },
+  };
+}
+
+/** One worker's part of what is bounded for a router. Connections are dealt out in turn, so each has about the same. */
+function sharedAmong(options: RouterOptions, workers: Settings['workers']): RouterOptions {
+  const part = (bound: number) => Math.ceil(bound / workerCount(workers));
+  const { holdTimeoutMs, heldPerSandbox, heldTotal } = options.wakeLimits;
+  return {
+    ...options,
+    wakeLimits: { holdTimeoutMs, heldPerSandbox: part(heldPerSandbox), heldTotal: part(heldTotal) },
+  };
+}
+
+function workerCount(workers: Settings['workers']): number {
+  return workers === 'auto' ? availableParallelism() : workers;
+}
+
+/** @throws ConfigError where nobody could get in, or anybody */
+function routerOptions(
+  source: SettingsSource,
+  kubeconfig: string | undefined,
+  upTokenFile: string | undefined,
+): RouterOptions {
   const { settings } = source;
   const listen = parseListenAddress(settings.listen);
   if (settings.insecureNoAuth && !isLoopback(listen.host))
@@ -45,7 +93,7 @@ export async function startConfiguredRouter(
   const audit = auditWriterOf(settings);
   const configured = configuredPolicy(source);
   const client = createHttpResourceClient(loadKubeConfig(kubeconfig === undefined ? {} : { path: kubeconfig }));
-  const router = await startRouter({
+  return {
     client,
     namespaces: settings.namespaces,
     sandboxSelector: settings.sandboxSelector,
@@ -71,13 +119,6 @@ export async function startConfiguredRouter(
     drainTimeoutMs: settings.drainTimeoutMs,
     accessLog: settings.accessLog ? (line) => process.stdout.write(`${line}\n`) : undefined,
     report,
-  });
-  return {
-    ...router,
-    close: async () => {
-      await router.close();
-      await audit?.close();
-    },
   };
 }
 

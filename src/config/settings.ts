@@ -102,6 +102,14 @@ export const settings = {
     commands: routers,
     parse: text,
   }),
+  workers: define<number | 'auto'>({
+    key: 'workers',
+    description: 'processes that answer requests: a number, auto for one a core, 0 for none but the router itself',
+    placeholder: 'number|auto',
+    default: 0,
+    commands: ['serve'],
+    parse: (raw) => (raw === 'auto' ? 'auto' : countOrZero(raw)),
+  }),
   ...identitySettings,
   insecureNoAuth: define({
     key: 'insecureNoAuth',

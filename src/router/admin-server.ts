@@ -1,5 +1,4 @@
 import Fastify, { type FastifyInstance } from 'fastify';
-import type { Registry } from 'prom-client';
 
 /** How a router is, for `/readyz`. */
 export interface Readiness {
@@ -13,10 +12,18 @@ export interface Readiness {
   /** Routers among which limits of tenants are divided. */
   limitsSharedBy: number;
   configurationRefusal: string | undefined;
+  /** Processes that answer requests, where this one does not itself. */
+  workers?: { wanted: number; listening: number };
+}
+
+/** What Prometheus reads. */
+export interface MetricsText {
+  contentType: string;
+  metrics(): Promise<string>;
 }
 
 /** `/healthz`, `/readyz` and `/metrics`, apart from what clients reach. */
-export function createAdminServer(readiness: () => Readiness, registry: Registry): FastifyInstance {
+export function createAdminServer(readiness: () => Readiness, metrics: MetricsText): FastifyInstance {
   const admin = Fastify();
   admin.get('/healthz', () => ({ status: 'ok' }));
   admin.get('/readyz', (_request, reply) => {
@@ -25,8 +32,8 @@ export function createAdminServer(readiness: () => Readiness, registry: Registry
     return now;
   });
   admin.get('/metrics', async (_request, reply) => {
-    reply.header('content-type', registry.contentType);
-    return await registry.metrics();
+    reply.header('content-type', metrics.contentType);
+    return await metrics.metrics();
   });
   return admin;
 }

@@ -4,7 +4,7 @@ import type { ClusterOptions } from './options.ts';
 import { createPodJudge } from './policy/index.ts';
 import { startPolicyFeed } from './policy-feed.ts';
 import { createSandboxWriter, type SandboxWriter } from './sandbox-writer.ts';
-import type { RoutingTable } from './table/index.ts';
+import type { PodRecord, RoutingTable } from './table/index.ts';
 
 /** What answering requests knows of the cluster: the same whether it is followed in this process or in another. */
 export interface ClusterView {
@@ -37,7 +37,13 @@ export interface FollowedCluster extends ClusterView {
 const LARGE_TABLE = 5000;
 
 /** Follows Sandboxes and Pods into `table`, and NetworkPolicies if egress is to be verified. */
-export function followCluster(options: ClusterOptions, table: RoutingTable): FollowedCluster {
+export function followCluster(
+  options: ClusterOptions & {
+    /** Told of each pod in the table whose verdict changed without a change of the pod. */
+    rejudged?(pod: PodRecord): void;
+  },
+  table: RoutingTable,
+): FollowedCluster {
   const { client, namespaces, policy, report } = options;
   const followsPolicies = policy.settings().egressVerify !== 'off';
   const judge = createPodJudge({
@@ -46,6 +52,7 @@ export function followCluster(options: ClusterOptions, table: RoutingTable): Fol
     followsPolicies,
     unenforced: (namespace, egressClass, reason) =>
       report(`pods of egress class "${egressClass}" in ${namespace} are not held to it`, new Error(reason)),
+    ...(options.rejudged === undefined ? {} : { rejudged: options.rejudged }),
   });
   const policies = followsPolicies
     ? startPolicyFeed({ client, judge, namespaces, failed: (error) => report('following NetworkPolicies', error) })

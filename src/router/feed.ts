@@ -72,7 +72,7 @@ export function startTableFeed(options: TableFeedOptions): TableFeed {
       type: PODS,
       labelSelector: 'agents.x-k8s.io/sandbox-name-hash',
       listing: () => table.beginReplace('pods', namespace),
-      listed: () => table.endReplace('pods', namespace),
+      listed: () => void table.endReplace('pods', namespace),
       upserted: (object) => {
         events++;
         const record = projectPod(object);
@@ -97,7 +97,7 @@ export function startTableFeed(options: TableFeedOptions): TableFeed {
         ...(options.sandboxSelector === undefined ? {} : { labelSelector: options.sandboxSelector }),
         type: found.type,
         listing: () => table.beginReplace('sandboxes', namespace),
-        listed: () => table.endReplace('sandboxes', namespace),
+        listed: () => void table.endReplace('sandboxes', namespace),
         upserted: (object) => {
           events++;
           table.upsertSandbox(projectSandbox(object, found));

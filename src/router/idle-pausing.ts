@@ -13,6 +13,8 @@ export interface IdlePausingOptions {
   cluster: FollowedCluster;
   policy: Policy;
   activity: ActivityTracker;
+  /** Brings `activity` up to date where other processes answer requests. */
+  refreshActivity?(): Promise<void>;
   paused(result: 'ok' | 'cancelled' | 'failed'): void;
   report(what: string, error: unknown): void;
 }
@@ -38,6 +40,7 @@ export function startIdlePausing(options: IdlePausingOptions): { close(): Promis
     writer: cluster.writer,
     table: cluster.table,
     activity: options.activity,
+    ...(options.refreshActivity === undefined ? {} : { refreshActivity: options.refreshActivity }),
     defaultTimeoutMsOf: (namespace) => {
       const { tenants } = policy;
       const owner = tenants.isConfigured() ? tenants.ownerOf(namespace) : undefined;

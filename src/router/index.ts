@@ -22,3 +22,4 @@ export {
 export type { IdleOptions, RouterOptions } from './options.ts';
 export { createPolicy, type Policy, type PolicySettings } from './policy/index.ts';
 export { type Router, startRouter } from './router.ts';
+export { runWorker, startRouterWithWorkers } from './workers/index.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type HttpResourceClient, type ReplicaCount, startReplicaCount } from '../kubernetes/index.ts';
-import type { Policy } from './policy/index.ts';
+import type { Policy, RouterShare } from './policy/index.ts';
 
 /** What sharing limits needs. */
 export interface LimitSharingOptions {
@@ -9,6 +9,8 @@ export interface LimitSharingOptions {
   policy: Policy;
   /** Namespace of the Leases; undefined where this router is the only one. */
   replicaNamespace: string | undefined;
+  /** Takes this router's part from now on. */
+  share(part: RouterShare): void;
   report(what: string, error: unknown): void;
 }
 
@@ -20,7 +22,13 @@ export interface LimitSharing {
 }
 
 /** Gives this router its part of the limits, and keeps it in step with the number of routers. Nobody is counted while nobody has limits. */
-export function startLimitSharing({ client, policy, replicaNamespace, report }: LimitSharingOptions): LimitSharing {
+export function startLimitSharing({
+  client,
+  policy,
+  replicaNamespace,
+  share,
+  report,
+}: LimitSharingOptions): LimitSharing {
   let count: ReplicaCount | undefined;
   let replicas = 1;
 
@@ -32,7 +40,7 @@ export function startLimitSharing({ client, policy, replicaNamespace, report }: 
       identity: `${hostname()}-${randomUUID().slice(0, 8)}`,
       changed: (place) => {
         replicas = place.replicas;
-        policy.tenants.share(place);
+        share(place);
       },
       failed: (error) => report('counting the routers that share limits', error),
     });

@@ -21,7 +21,7 @@ export interface Router {
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const cluster = followCluster(options, createRoutingTable());
   const front = createFront(options, cluster);
-  const sharing = startLimitSharing(options);
+  const sharing = startLimitSharing({ ...options, share: options.policy.tenants.share });
   const idle = startIdlePausing({
     ...options,
     cluster,
@@ -51,8 +51,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     throw error;
   }
   return {
-    url: urlOf(front.server, options.listen.host),
-    adminUrl: urlOf(admin.server, options.adminListen.host),
+    url: urlOf(portOf(front.server), options.listen.host),
+    adminUrl: urlOf(portOf(admin.server), options.adminListen.host),
     synced: cluster.synced,
     close: async () => {
       draining = true;
@@ -64,7 +64,11 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   };
 }
 
-function urlOf(server: { address(): AddressInfo | string | null }, host: string): string {
-  const { port } = server.address() as AddressInfo;
+function portOf(server: { address(): AddressInfo | string | null }): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** URL of a server that listens on a port of this host. */
+export function urlOf(port: number, host: string): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -71,10 +71,12 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     labelNames: ['result'],
     registers: [registry],
   });
-  const gauge = (name: string, help: string, read: () => number) =>
+  // What every process of one router knows alike is not added up.
+  const gauge = (name: string, help: string, read: () => number, aggregator: 'sum' | 'max' = 'sum') =>
     new Gauge({
       name,
       help,
+      aggregator,
       registers: [registry],
       collect() {
         this.set(read());
@@ -83,27 +85,36 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_inflight_requests', 'Requests being answered.', gauges.inFlight);
   gauge('sandbox_router_held_requests', 'Requests held while their sandbox wakes.', gauges.held);
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
-  gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes);
+  gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes, 'max');
   gauge(
     'sandbox_router_suspect_pods',
     'Pods with a port that refused connections since their record was last heard of.',
     gauges.suspectPods,
+    'max',
   );
-  gauge('sandbox_router_table_age_seconds', 'Time since the API server was last heard of.', gauges.tableAgeSeconds);
+  gauge(
+    'sandbox_router_table_age_seconds',
+    'Time since the API server was last heard of.',
+    gauges.tableAgeSeconds,
+    'max',
+  );
   gauge(
     'sandbox_router_unenforced_pods',
     'Pods that no NetworkPolicy holds to their egress class (0 where egress is not verified).',
     gauges.unenforcedPods,
+    'max',
   );
   gauge(
     'sandbox_router_configuration_refused',
     '1 while the configuration file as it is now is refused and an earlier one is in force.',
     gauges.configurationRefused,
+    'max',
   );
 
   new Counter({
     name: 'sandbox_router_table_events_total',
     help: 'Objects and changes of objects taken into the routing table.',
+    aggregator: 'max',
     registers: [registry],
     collect() {
       this.reset();

@@ -14,6 +14,8 @@ export interface PodJudgeOptions {
   followsPolicies: boolean;
   /** Told of each reason for which pods of a namespace are found not to be held to their class; once while it lasts. */
   unenforced(namespace: string, egressClass: string, reason: string): void;
+  /** Told of each pod in the table whose verdict changed without a change of the pod. */
+  rejudged?(pod: PodRecord): void;
 }
 
 /** Knows of each pod whether policy lets requests reach it. Verdicts are made when something changes, never on a request. */
@@ -46,7 +48,8 @@ interface Judged {
 }
 
 /** A judge that knows no policies yet: until the first list of them is complete, no class counts as enforced. */
-export function createPodJudge({ policy, table, followsPolicies, unenforced }: PodJudgeOptions): PodJudge {
+export function createPodJudge(options: PodJudgeOptions): PodJudge {
+  const { policy, table, followsPolicies, unenforced } = options;
   const pods = new Map<string, Map<string, Judged>>();
   const policies = new Map<string, Map<string, EgressPolicy>>();
   const reasons = new Map<string, string>();
@@ -91,17 +94,23 @@ export function createPodJudge({ policy, table, followsPolicies, unenforced }: P
     reasons.delete(uid);
   }
 
+  function rejudge(pod: PodRecord, labels: Labels): void {
+    const before = { faults: pod.faults, reason: reasons.get(pod.uid) };
+    pod.faults = faultsOf(pod, labels);
+    if (before.faults !== pod.faults || before.reason !== reasons.get(pod.uid)) options.rejudged?.(pod);
+  }
+
   function judgeNamespace(namespace: string): void {
     for (const { uid, labels } of [...(pods.get(namespace)?.values() ?? [])]) {
       const pod = table.findPod(uid);
       if (pod === undefined) forgetIn(namespace, uid);
-      else pod.faults = faultsOf(pod, labels);
+      else rejudge(pod, labels);
     }
   }
 
   policy.onReplaced(() => {
     told.clear();
-    for (const pod of table.pods()) pod.faults = faultsOf(pod, pods.get(pod.namespace)?.get(pod.uid)?.labels ?? {});
+    for (const pod of table.pods()) rejudge(pod, pods.get(pod.namespace)?.get(pod.uid)?.labels ?? {});
   });
 
   return {

@@ -1,3 +1,4 @@
+export { copyPod, copySandbox } from './copy.ts';
 export { projectLabels, projectPod, projectSandbox } from './project.ts';
 export type { PodRecord, Route, RouteActivity, SandboxRecord } from './records.ts';
-export { createRoutingTable, type RouteListener, type RoutingTable } from './table.ts';
+export { createRoutingTable, type Removed, type RouteListener, type RoutingTable } from './table.ts';

@@ -16,6 +16,7 @@ import {
   WAKE_ANNOTATION,
   WARM_POOL_LABEL,
 } from '../../kubernetes/index.ts';
+import { intern } from './intern.ts';
 import type { PodRecord, SandboxRecord } from './records.ts';
 
 /** Port where nothing says otherwise (design section 4). */
@@ -110,16 +111,4 @@ function portOf(annotation: string | undefined, template: PodTemplate | undefine
   const ports = template?.spec?.containers?.flatMap((container) => container.ports ?? []) ?? [];
   const named = ports.find(({ name }) => name === 'http');
   return named?.containerPort ?? (ports.length === 1 ? ports[0]?.containerPort : undefined) ?? DEFAULT_PORT;
-}
-
-/** Few distinct values, many records: one copy of each. Bounded, as messages may carry anything. */
-const interned = new Map<string, string>();
-
-function intern(text: string): string {
-  const known = interned.get(text);
-  if (known !== undefined) return known;
-  // A copy: a slice of a parsed object would keep all of its text alive.
-  const copy = Buffer.from(text).toString();
-  if (interned.size < 10_000 && text.length < 200) interned.set(copy, copy);
-  return copy;
 }

@@ -3,6 +3,13 @@ import type { PodRecord, Route, SandboxRecord } from './records.ts';
 /** Told of each change of a sandbox's route; `route` is undefined once the sandbox is gone. */
 export type RouteListener = (namespace: string, name: string, route: Route | undefined) => void;
 
+/** What a replacement removed. */
+export interface Removed {
+  sandboxes: { namespace: string; name: string; uid: string }[];
+  /** UIDs. */
+  pods: string[];
+}
+
 /** Names → sandboxes → pods. Pure data: fed from outside, asked on every request. */
 export interface RoutingTable {
   find(namespace: string, name: string): Route | undefined;
@@ -25,9 +32,9 @@ export interface RoutingTable {
   suspectCount(): number;
   /** From now on, use that others report and pods that take the place of others are news, dated by this monotonic clock; before, they are just what was there. */
   expectNews(now: () => number): void;
-  /** Between both: what is not upserted again is deleted; of one namespace, or of all without it. */
+  /** Between both: what is not upserted again is deleted; of one namespace, or of all without it. The end tells what that was. */
   beginReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
-  endReplace(kind: 'sandboxes' | 'pods', namespace?: string): void;
+  endReplace(kind: 'sandboxes' | 'pods', namespace?: string): Removed;
   onChange(listener: RouteListener): () => void;
   /** Told the UID of each pod whose connections must not be used any more: it is gone, or its address is another's. */
   onRetired(listener: (podUid: string) => void): () => void;
@@ -269,13 +276,21 @@ export function createRoutingTable(): RoutingTable {
       const scope = `${kind}/${namespace ?? ''}`;
       const keys = replacements.get(scope) ?? [];
       replacements.delete(scope);
+      const removed: Removed = { sandboxes: [], pods: [] };
       for (const key of keys) {
-        if (kind === 'pods') removePod(key);
-        else {
-          const slash = key.indexOf('/');
-          removeSandbox(key.slice(0, slash), key.slice(slash + 1));
+        if (kind === 'pods') {
+          removed.pods.push(key);
+          removePod(key);
+          continue;
         }
+        const slash = key.indexOf('/');
+        const [ofNamespace, name] = [key.slice(0, slash), key.slice(slash + 1)];
+        const route = byNamespace.get(ofNamespace)?.get(name);
+        if (route === undefined) continue;
+        removed.sandboxes.push({ namespace: ofNamespace, name, uid: route.sandbox.uid });
+        removeSandbox(ofNamespace, name);
       }
+      return removed;
     },
     onRetired: (listener) => {
       retiredListeners.add(listener);

@@ -13,6 +13,8 @@ export interface IdlePauserOptions {
   writer: SandboxWriter;
   table: RoutingTable;
   activity: ActivityTracker;
+  /** Brings `activity` up to date where other processes answer requests; asked right before a pause. */
+  refreshActivity?(): Promise<void>;
   /** Where a sandbox has no annotation of its own; 0 for never. */
   defaultTimeoutMsOf(namespace: string): number;
   /** How often activity is reported to other routers; 0 where there are none. */
@@ -74,6 +76,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
   async function pause(route: Route): Promise<void> {
     const { namespace, name } = route.sandbox;
     if (route.pod !== undefined && (await options.podSnapshots())) await takePodSnapshot(client, route.pod, new Date());
+    await options.refreshActivity?.();
     if (!verdictOn(route).pause || !options.isLeader()) {
       options.paused('cancelled');
       return;

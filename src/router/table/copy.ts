@@ -1,0 +1,47 @@
+import { intern } from './intern.ts';
+import type { PodRecord, SandboxRecord } from './records.ts';
+
+/** The record of a Sandbox that came from another process: of the same shape as those that are projected here, with texts that are shared as theirs are. */
+export function copySandbox(record: SandboxRecord): SandboxRecord {
+  return {
+    namespace: intern(record.namespace),
+    name: record.name,
+    uid: record.uid,
+    generation: record.generation,
+    resourceVersion: record.resourceVersion,
+    running: record.running,
+    pooled: record.pooled,
+    port: record.port,
+    wakes: record.wakes,
+    idleTimeoutMs: record.idleTimeoutMs,
+    reportedActiveMs: record.reportedActiveMs,
+    ready: record.ready,
+    readyReason: intern(record.readyReason),
+    readyMessage: intern(record.readyMessage),
+    readyGeneration: record.readyGeneration,
+    suspended: record.suspended,
+    finished: record.finished,
+    podName: record.podName === record.name ? record.name : record.podName,
+    runtimeClass: intern(record.runtimeClass),
+    egressClass: intern(record.egressClass),
+  };
+}
+
+/** The record of a Pod that came from another process; whose its address is, the table here finds for itself. */
+export function copyPod(record: PodRecord): PodRecord {
+  return {
+    namespace: intern(record.namespace),
+    name: record.name,
+    uid: record.uid,
+    sandboxUid: record.sandboxUid,
+    address: record.address,
+    ready: record.ready,
+    terminating: record.terminating,
+    hostNetwork: record.hostNetwork,
+    runtimeClass: intern(record.runtimeClass),
+    egressClass: intern(record.egressClass),
+    createdAtMs: record.createdAtMs,
+    ownsAddress: false,
+    faults: record.faults,
+  };
+}

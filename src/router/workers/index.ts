@@ -1,0 +1,2 @@
+export { startRouterWithWorkers } from './primary.ts';
+export { runWorker } from './worker.ts';
