@@ -27,7 +27,7 @@ export interface Front {
   /** What was used of late: for whoever pauses the rest. */
   activity: ActivityTracker;
   /** @throws Error with the system's code, such as EADDRINUSE */
-  listen(address: { host: string; port: number }): Promise<void>;
+  listen(address: { host: string; port: number; exclusive?: boolean; reusePort?: boolean }): Promise<void>;
   /** Tells clients to go elsewhere, after a delay stops taking requests, and ends when those under way have, or at the drain timeout. */
   close(delayMs: number): Promise<void>;
 }

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { AggregatorRegistry } from 'prom-client';
 import { createRouterMetrics } from '../../telemetry/index.ts';
 import { createAdminServer } from '../admin-server.ts';
@@ -63,6 +65,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     const { channel } = worker;
     tellShare(worker);
     channel.send({ status: status() });
+    channel.send({ listen: { ...options.listen, port } });
     for (const changes of shared.pieces()) {
       channel.send({ changes });
       await channel.drained();
@@ -73,7 +76,8 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   let place: RouterShare = { rank: 0, replicas: 1 };
   const tellShare = ({ index, channel }: PoolWorker) =>
     channel.send({ share: { rank: place.rank * workerCount + index, replicas: place.replicas * workerCount } });
-  const firstListening = Promise.withResolvers<{ port: number }>();
+  const port = await freePort(options.listen);
+  const firstListening = Promise.withResolvers<void>();
   const activities = new Map<PoolWorker, ReturnType<typeof createWorkerActivity>>();
   const pool = startWorkerPool({
     count: workerCount,
@@ -88,7 +92,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
         else if ('answer' in message) questions.answered(worker, message.answer, message.value);
         else if ('listening' in message) {
           worker.listening = true;
-          firstListening.resolve(message.listening);
+          firstListening.resolve();
         } else {
           const { message: text, code } = message.failed;
           firstListening.reject(Object.assign(new Error(text), { code }));
@@ -168,7 +172,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   }
 
   try {
-    const [{ port }] = await Promise.all([firstListening.promise, admin.listen(options.adminListen)]);
+    await Promise.all([firstListening.promise, admin.listen(options.adminListen)]);
     return {
       url: urlOf(port, options.listen.host),
       adminUrl: urlOf((admin.server.address() as { port: number }).port, options.adminListen.host),
@@ -179,4 +183,16 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     await end(0);
     throw error;
   }
+}
+
+/**
+ * Port on which nobody listens: the wanted one, or any for 0. Workers share it in a way in which those of another router could join unnoticed, so this
+ * is asked without that. @throws Error EADDRINUSE and the like
+ */
+async function freePort(listen: { host: string; port: number }): Promise<number> {
+  const server = createServer().listen({ ...listen, exclusive: true });
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }

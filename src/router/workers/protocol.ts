@@ -48,6 +48,8 @@ export type ToWorker =
   /** All of the table was sent: what follows are changes of it. */
   | { complete: true }
   | { status: ClusterStatus }
+  /** Where to take connections, together with the other workers. */
+  | { listen: { host: string; port: number } }
   | { written: number; result: WriteResult }
   | { ask: 'metrics' | 'activity'; id: number }
   /** Ends the worker in an orderly way. */
@@ -59,6 +61,6 @@ export type ToPrimary =
   | { used: UsedSandbox[] }
   | { answer: number; value: unknown }
   /** It listens. */
-  | { listening: { port: number; address: string } }
+  | { listening: true }
   /** It can't, with the system's reason. */
   | { failed: { message: string; code?: string } };

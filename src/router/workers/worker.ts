@@ -22,6 +22,7 @@ export async function runWorker(options: FrontOptions): Promise<void> {
     if (used.length > 0) channel.send({ used });
   };
   const timer = setInterval(tellActivity, ACTIVITY_INTERVAL_MS);
+  const listenAt = Promise.withResolvers<{ host: string; port: number }>();
   const ended = new Promise<void>((resolve) => {
     const end = async (delayMs: number) => {
       await front.close(delayMs);
@@ -32,7 +33,8 @@ export async function runWorker(options: FrontOptions): Promise<void> {
     // Without a primary nobody tells what changes: better an end than a table that grows old unseen.
     cluster.worker?.once('disconnect', () => end(0));
     channel.onMessage((message) => {
-      if ('close' in message) end(message.close.delayMs);
+      if ('listen' in message) listenAt.resolve(message.listen);
+      else if ('close' in message) end(message.close.delayMs);
       else if ('ask' in message && message.ask === 'activity') {
         tellActivity();
         channel.send({ answer: message.id, value: true });
@@ -44,9 +46,9 @@ export async function runWorker(options: FrontOptions): Promise<void> {
   const { synced } = await remote.status;
   if (synced) await remote.complete;
   try {
-    await front.listen(options.listen);
-    const { port, address } = front.server.address() as { port: number; address: string };
-    channel.send({ listening: { port, address } });
+    // The kernel deals connections out: a primary that did would keep those open that it was handing to a worker as that died.
+    await front.listen({ ...(await listenAt.promise), exclusive: true, reusePort: true });
+    channel.send({ listening: true });
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
     channel.send({ failed: { message, ...(code === undefined ? {} : { code }) } });
