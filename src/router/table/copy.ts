@@ -43,5 +43,6 @@ export function copyPod(record: PodRecord): PodRecord {
     createdAtMs: record.createdAtMs,
     ownsAddress: false,
     faults: record.faults,
+    suspectPorts: undefined,
   };
 }

@@ -88,8 +88,10 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
       activities.set(worker, used);
       channel.onMessage((message) => {
         if ('write' in message) write(message).then((result) => channel.send({ written: message.id, result }));
-        else if ('used' in message) used.take(message.used, performance.now());
-        else if ('answer' in message) questions.answered(worker, message.answer, message.value);
+        else if ('used' in message) {
+          used.take(message.used, performance.now());
+          worker.suspectPods = message.suspectPods;
+        } else if ('answer' in message) questions.answered(worker, message.answer, message.value);
         else if ('listening' in message) {
           worker.listening = true;
           firstListening.resolve();
@@ -114,11 +116,14 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   const statusTimer = setInterval(tellStatus, STATUS_INTERVAL_MS);
   cluster.synced.then(tellStatus, () => {});
 
+  // Each worker finds out for itself: the one that met most tells.
+  const suspectPods = () => Math.max(0, ...pool.workers().map((worker) => worker.suspectPods));
   const own = createRouterMetrics({
     inFlight: () => 0,
     held: () => 0,
     tunnels: () => 0,
     sandboxes: cluster.table.size,
+    suspectPods,
     tableEvents: cluster.eventCount,
     tableAgeSeconds: () => cluster.ageMs() / 1000,
     unenforcedPods: cluster.unenforcedCount,
@@ -149,6 +154,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
       tableSynced: cluster.isSynced(),
       tableAgeSeconds: Math.round(cluster.ageMs() / 1000),
       sandboxes: cluster.table.size(),
+      suspectPods: suspectPods(),
       limitsSharedBy: sharing.replicas(),
       configurationRefusal: options.configurationRefusal(),
       workers: { wanted: workerCount, listening: listeningCount() },

@@ -58,7 +58,8 @@ export type ToWorker =
 /** From a worker to the primary. */
 export type ToPrimary =
   | ({ id: number } & WriteRequest)
-  | { used: UsedSandbox[] }
+  /** `suspectPods`: pods with a port that refused it of late. */
+  | { used: UsedSandbox[]; suspectPods: number }
   | { answer: number; value: unknown }
   /** It listens. */
   | { listening: true }

@@ -12,6 +12,8 @@ export interface PoolWorker {
   channel: Channel<ToPrimary, ToWorker>;
   /** Whether it takes connections. */
   listening: boolean;
+  /** Pods with a port that refused it of late. */
+  suspectPods: number;
 }
 
 /** What a pool needs. */
@@ -53,7 +55,7 @@ export function startWorkerPool({ count, started, ended, report }: WorkerPoolOpt
     const startedAtMs = performance.now();
     const worker = cluster.fork();
     const channel = createChannel<ToPrimary, ToWorker>(worker.process.stdio[CHANNEL_FD] as Duplex);
-    const member: PoolWorker = { index, channel, listening: false };
+    const member: PoolWorker = { index, channel, listening: false, suspectPods: 0 };
     running.set(worker, member);
     worker.on('error', (error) => report('a worker', error));
     worker.once('exit', (code, signal) => {

@@ -17,9 +17,12 @@ export async function runWorker(options: FrontOptions): Promise<void> {
   const channel = createChannel<ToWorker, ToPrimary>(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }));
   const remote = createRemoteCluster(channel);
   const front = createFront(options, remote);
+  let suspectPods = 0;
   const tellActivity = () => {
     const used = usedSince(front.activity, performance.now());
-    if (used.length > 0) channel.send({ used });
+    if (used.length === 0 && suspectPods === remote.table.suspectCount()) return;
+    suspectPods = remote.table.suspectCount();
+    channel.send({ used, suspectPods });
   };
   const timer = setInterval(tellActivity, ACTIVITY_INTERVAL_MS);
   const listenAt = Promise.withResolvers<{ host: string; port: number }>();
