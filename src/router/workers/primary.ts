@@ -127,6 +127,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     tableEvents: cluster.eventCount,
     tableAgeSeconds: () => cluster.ageMs() / 1000,
     unenforcedPods: cluster.unenforcedCount,
+    auditLinesDropped: () => 0,
     configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
   });
   const sharing = startLimitSharing({

@@ -48,6 +48,8 @@ export type ToWorker =
   /** All of the table was sent: what follows are changes of it. */
   | { complete: true }
   | { status: ClusterStatus }
+  /** Its part of the limits that it shares with other workers, here and in other routers. */
+  | { share: RouterShare }
   /** Where to take connections, together with the other workers. */
   | { listen: { host: string; port: number } }
   | { written: number; result: WriteResult }

@@ -37,6 +37,7 @@ export async function runWorker(options: FrontOptions): Promise<void> {
     cluster.worker?.once('disconnect', () => end(0));
     channel.onMessage((message) => {
       if ('listen' in message) listenAt.resolve(message.listen);
+      else if ('share' in message) options.policy.tenants.share(message.share);
       else if ('close' in message) end(message.close.delayMs);
       else if ('ask' in message && message.ask === 'activity') {
         tellActivity();
