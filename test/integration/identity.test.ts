@@ -190,6 +190,35 @@ describe('who may reach what, on a real API server', {
     assert.ok((await open('/open/', '503 egress_unenforced')) < 1000);
   });
 
+  it('keeps a class of no policy out, and lets it in within a second of the right one: one that allows more does not count', async () => {
+    const token = world.tenantTokens.b;
+    const key = { namespace: 'tenant-b', name: 'none-policy' };
+    const becomes = async (expected: string, act: () => Promise<unknown>) => {
+      const startedMs = performance.now();
+      await act();
+      const answer = await until(`it is ${expected}`, async () => {
+        const found = await send(token, '/box/');
+        return outcome(found) === expected ? found : undefined;
+      });
+      return { answer, tookMs: performance.now() - startedMs };
+    };
+    const { answer } = await becomes('503 egress_unenforced', () => world.client.delete(NETWORK_POLICIES, key));
+    assert.match(answer.body, /no NetworkPolicy/i);
+    // DNS is a way out: the class "none" promises that there is none.
+    const dns = [{ ports: [{ protocol: 'UDP' as const, port: 53 }] }];
+    await world.client.create(NETWORK_POLICIES, policy('tenant-b', 'none-policy', 'none', dns));
+    await until('the policy is known', async () => (await send(token, '/box/')).body.includes('none-policy'));
+    assert.equal(outcome(await send(token, '/box/')), '503 egress_unenforced');
+    const { tookMs } = await becomes('200', () =>
+      world.client.patch(NETWORK_POLICIES, key, { spec: { egress: null } }, { type: 'merge' }),
+    );
+    assert.ok(tookMs < 1000, `${tookMs} ms`);
+    // What one policy forbids another can allow: they add up.
+    const more = policy('tenant-b', 'more', 'none', [{ to: [{ ipBlock: { cidr: '203.0.113.7/32' } }] }]);
+    await becomes('503 egress_unenforced', () => world.client.create(NETWORK_POLICIES, more));
+    await becomes('200', () => world.client.delete(NETWORK_POLICIES, { ...key, name: 'more' }));
+  });
+
   it('refuses a bad file whole, says so, and takes a good one while it runs', async () => {
     const token = world.tenantTokens.a;
     const refusal = await configure(CONFIGURATION.replace('tenant-b: {}', 'tenant-b: { namespace: [x] }'), true);
