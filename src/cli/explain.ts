@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { ConfigError } from '../config/index.ts';
+import { tokenIn } from './token-file.ts';
 
 interface ExplainFlags {
   token: string;
@@ -41,14 +41,6 @@ async function explain(url: string, flags: ExplainFlags): Promise<void> {
   for (const { step, ok, detail, code } of answer.steps ?? [])
     console.log(`${ok ? 'ok  ' : 'STOP'}  ${step.padEnd(8)}  ${code === undefined ? '' : `${code}: `}${detail}`);
   if (answer.allowed !== true) process.exitCode = 1;
-}
-
-function tokenIn(file: string): string {
-  try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8').trim();
-  } catch (error) {
-    throw new ConfigError(`Can't read the token: ${(error as Error).message}`);
-  }
 }
 
 /** A sandbox's own origin below `localhost` has no router of ours. */

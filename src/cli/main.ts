@@ -4,6 +4,7 @@ import { ApiError } from '../kubernetes/index.ts';
 import { doctorCommand } from './doctor.ts';
 import { engineCommand } from './engine.ts';
 import { explainCommand } from './explain.ts';
+import { linkCommand } from './link.ts';
 import { listCommand } from './list.ts';
 import { pauseCommand } from './pause.ts';
 import { resumeCommand } from './resume.ts';
@@ -23,6 +24,7 @@ const program = new Command('sandbox-router')
   .addCommand(pauseCommand())
   .addCommand(resumeCommand())
   .addCommand(listCommand())
+  .addCommand(linkCommand())
   .addCommand(tokenCommand())
   .addCommand(explainCommand())
   .addCommand(doctorCommand());

@@ -1,48 +1,70 @@
-import { readFileSync, watchFile } from 'node:fs';
 import { ConfigError, type JwtIssuerSettings, type Settings, type TokenReviewSettings } from '../config/index.ts';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import {
   type Authenticator,
+  type BrowserSettings,
   createApiKeyAuthenticator,
+  createCertificateAuthenticator,
   createIdentity,
   createJwtAuthenticator,
+  createLinkAuthenticator,
+  createLinks,
   createRemoteKeys,
   createScopedTokenAuthenticator,
   createTokenReviewAuthenticator,
   createUpTokenAuthenticator,
   type Identity,
   type JwtIssuer,
+  type LinkKey,
+  linkKey,
   parseApiKeys,
   parsePublicKeys,
   type ScopedTokenKey,
   scopedTokenKey,
 } from '../router/index.ts';
+import { followFile } from './follow-file.ts';
 import { report } from './report.ts';
 import type { ConfiguredPolicy } from './router-policy.ts';
 
-/** How often key files are looked at. */
-const WATCH_INTERVAL_MS = 1000;
+/** What `up` has made for itself. */
+export interface UpFiles {
+  /** The token that reaches everything. */
+  token: string;
+  /** A key for links. */
+  linkKey: string;
+}
 
-/** Who may get in, by the settings; undefined lets anybody in. @throws ConfigError where nobody could */
+/** Who gets in, and by what browsers do. */
+export interface ConfiguredIdentity {
+  /** Undefined lets anybody in. */
+  identity: Identity | undefined;
+  browsers: BrowserSettings;
+}
+
+/** Who may get in, by the settings. @throws ConfigError where nobody could */
 export function configuredIdentity(
   settings: Settings,
   { policy, onReloaded }: ConfiguredPolicy,
-  upTokenFile: string | undefined,
+  upFiles: UpFiles | undefined,
   client: ResourceClient,
-): Identity | undefined {
-  if (settings.insecureNoAuth) return undefined;
+): ConfiguredIdentity {
+  const { tokenQuery, allowedOrigins, trustContent } = settings;
+  const browsers = { tokenQuery, allowedOrigins, trustContent };
+  if (settings.insecureNoAuth) {
+    const none = { links: undefined, scopedTokenKeys: () => [], certificates: false };
+    return { identity: undefined, browsers: { ...browsers, ...none } };
+  }
   const authenticators: Authenticator[] = [];
   const changed = () => identity.forget();
-  if (upTokenFile !== undefined) authenticators.push(createUpTokenAuthenticator(upTokenFile));
+  if (upFiles !== undefined) authenticators.push(createUpTokenAuthenticator(upFiles.token));
   if (settings.apiKeysFile !== undefined)
     authenticators.push(
       createApiKeyAuthenticator(followFile(settings.apiKeysFile, (bytes) => parseApiKeys(String(bytes)), changed)),
     );
-  const { scopedTokenKeys, jwt } = settings;
-  if (scopedTokenKeys.length > 0) {
-    const keys = scopedTokenKeys.map((entry) => followScopedTokenKey(entry, changed));
-    authenticators.push(createScopedTokenAuthenticator(() => keys.map((key) => key()), policy.tenants));
-  }
+  const { jwt, mtls } = settings;
+  const tokenKeys = settings.scopedTokenKeys.map((entry) => followScopedTokenKey(entry, changed));
+  const scopedTokenKeys = () => tokenKeys.map((key) => key());
+  if (tokenKeys.length > 0) authenticators.push(createScopedTokenAuthenticator(scopedTokenKeys, policy.tenants));
   if (jwt.length > 0)
     authenticators.push(
       createJwtAuthenticator(
@@ -52,13 +74,21 @@ export function configuredIdentity(
     );
   const reviews = tokenReviewOf(settings);
   if (reviews !== undefined) authenticators.push(createTokenReviewAuthenticator(client, reviews));
+  if (mtls.length > 0) {
+    if (settings.tlsClientCa === undefined)
+      throw new ConfigError('mtls needs --tls-client-ca: without it no client certificate can be believed.');
+    authenticators.push(createCertificateAuthenticator(mtls));
+  }
   if (authenticators.length === 0)
     throw new ConfigError(
       'Nobody could get in: give --api-keys-file, another way to authenticate, or --insecure-no-auth with a loopback address.',
     );
+  const linkKeys = linkKeyEntries(settings, upFiles).map((entry) => followLinkKey(entry, changed));
+  const links = linkKeys.length === 0 ? undefined : createLinks(() => linkKeys.map((key) => key()));
+  if (links !== undefined) authenticators.push(createLinkAuthenticator(links, policy.tenants));
   const identity = createIdentity(authenticators, policy.tenants);
   onReloaded(changed);
-  return identity;
+  return { identity, browsers: { ...browsers, links, scopedTokenKeys, certificates: mtls.length > 0 } };
 }
 
 function tokenReviewOf({ tokenReview, tokenReviewAudience }: Settings): TokenReviewSettings | undefined {
@@ -79,23 +109,12 @@ function followScopedTokenKey(entry: string, changed: () => void): () => ScopedT
   return followFile(path, (bytes) => scopedTokenKey(bytes, id), changed);
 }
 
-/** What a file says, read again when it changes; what can't be read leaves the earlier in force. @throws ConfigError at first */
-function followFile<Value>(path: string, parse: (bytes: Buffer) => Value, changed: () => void): () => Value {
-  const read = () => {
-    try {
-      return parse(readFileSync(path));
-    } catch (error) {
-      throw new ConfigError(`${path}: ${(error as Error).message}`);
-    }
-  };
-  let value = read();
-  watchFile(path, { interval: WATCH_INTERVAL_MS, persistent: false }, () => {
-    try {
-      value = read();
-      changed();
-    } catch (error) {
-      report('a changed file is refused, what it said before stays', error);
-    }
-  });
-  return () => value;
+function linkKeyEntries({ linkKeys }: Settings, upFiles: UpFiles | undefined): readonly string[] {
+  return linkKeys.length > 0 || upFiles === undefined ? linkKeys : [`up=${upFiles.linkKey}`];
+}
+
+/** `<id>=<file>`. */
+function followLinkKey(entry: string, changed: () => void): () => LinkKey {
+  const at = entry.indexOf('=');
+  return followFile(entry.slice(at + 1), (bytes) => linkKey(bytes, entry.slice(0, at)), changed);
 }

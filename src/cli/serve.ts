@@ -19,8 +19,9 @@ import {
 } from '../router/index.ts';
 import { type AuditWriter, createAuditWriter } from '../telemetry/index.ts';
 import { report } from './report.ts';
-import { configuredIdentity } from './router-identity.ts';
+import { configuredIdentity, type UpFiles } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
+import { configuredTls } from './router-tls.ts';
 import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
 import { untilSignal } from './signals.ts';
 
@@ -46,14 +47,14 @@ async function serve(source: SettingsSource): Promise<void> {
   await router.close();
 }
 
-/** Starts a router by the settings. `upTokenFile` is the token of `up`, which reaches everything. @throws ConfigError where nobody could get in, or anybody */
+/** Starts a router by the settings. `upFiles` is what `up` made for itself. @throws ConfigError where nobody could get in, or anybody */
 export async function startConfiguredRouter(
   source: SettingsSource,
   kubeconfig: string | undefined,
-  upTokenFile: string | undefined,
+  upFiles: UpFiles | undefined,
 ): Promise<Router> {
   const { workers } = source.settings;
-  const options = routerOptions(source, kubeconfig, upTokenFile);
+  const options = routerOptions(source, kubeconfig, upFiles);
   const router = await (workers === 0 ? startRouter(options) : startRouterWithWorkers(options, workerCount(workers)));
   return {
     ...router,
@@ -82,7 +83,7 @@ function workerCount(workers: Settings['workers']): number {
 function routerOptions(
   source: SettingsSource,
   kubeconfig: string | undefined,
-  upTokenFile: string | undefined,
+  upFiles: UpFiles | undefined,
 ): RouterOptions {
   const { settings } = source;
   const listen = parseListenAddress(settings.listen);
@@ -101,7 +102,8 @@ function routerOptions(
     adminListen: parseListenAddress(settings.adminListen),
     policy: configured.policy,
     configurationRefusal: configured.refusal,
-    identity: configuredIdentity(settings, configured, upTokenFile, client),
+    ...configuredIdentity(settings, configured, upFiles, client),
+    tls: configuredTls(settings),
     baseDomain: settings.baseDomain,
     pathPrefix: settings.pathPrefix,
     trustedProxies: settings.trustedProxies,
@@ -110,8 +112,8 @@ function routerOptions(
       heldPerSandbox: settings.heldPerSandbox,
       heldTotal: settings.heldTotal,
     },
-    idle: idleOptions(settings, client, upTokenFile !== undefined),
-    replicaNamespace: upTokenFile === undefined ? settings.leaseNamespace : undefined,
+    idle: idleOptions(settings, client, upFiles !== undefined),
+    replicaNamespace: upFiles === undefined ? settings.leaseNamespace : undefined,
     maxBodyBytes: settings.maxBodyBytes,
     rateLimitFields: settings.rateLimitFields === 'always',
     audit,

@@ -9,6 +9,8 @@ export interface StateDirectory {
   binaries: string;
   kubeconfig: string;
   token: string;
+  /** Signs browser links. */
+  linkKey: string;
   /** Gives the directory up for the next process. */
   release(): void;
 }
@@ -41,6 +43,7 @@ export function openStateDirectory(path: string): StateDirectory {
     binaries: join(root, 'bin'),
     kubeconfig: join(root, 'kubeconfig'),
     token: join(root, 'token'),
+    linkKey: join(root, 'link-key'),
     release: () => rmSync(pidPath, { force: true }),
   };
 }

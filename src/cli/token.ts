@@ -1,7 +1,17 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { Command } from 'commander';
 import { ConfigError, parseDurationMs } from '../config/index.ts';
-import { createApiKey, formatApiKeys, parseApiKeys, SCOPES, type Scope, type StoredApiKey } from '../router/index.ts';
+import {
+  createApiKey,
+  formatApiKeys,
+  mintScopedToken,
+  parseApiKeys,
+  SCOPES,
+  type Scope,
+  type ScopedTokenKey,
+  type StoredApiKey,
+  scopedTokenKey,
+} from '../router/index.ts';
 import { textTable } from './text-table.ts';
 
 interface FileOption {
@@ -20,7 +30,9 @@ export function tokenCommand(): Command {
   const file = process.env.SANDBOX_ROUTER_API_KEYS_FILE ?? 'api-keys.json';
   const verb = (name: string) => new Command(name).option('--file <path>', 'file of hashed keys', file);
   return new Command('token')
-    .description('create, list and revoke API keys; routers read a changed file within a second')
+    .description(
+      'create, list and revoke API keys, which routers read anew within a second; mint tokens for one sandbox',
+    )
     .addCommand(
       verb('create')
         .description('add a key and print it: only its hash is kept')
@@ -29,6 +41,15 @@ export function tokenCommand(): Command {
         .requiredOption('--expires <when>', 'duration (90d), time (2027-01-31T00:00:00Z) or never')
         .option('--namespaces <names>', 'comma separated, or "*"; the tenant\'s own without it')
         .action(create),
+    )
+    .addCommand(
+      new Command('mint-scoped')
+        .argument('<sandbox>', 'sandbox that the token is for')
+        .requiredOption('-n, --namespace <name>', 'its namespace')
+        .requiredOption('--key <[id=]file>', "secret, as one of the routers' --scoped-token-keys: v2 tokens with an id")
+        .option('--expires <duration>', 'when it ends', '1h')
+        .description('print a token that reaches and wakes one sandbox; no router is asked')
+        .action(mintScoped),
     )
     .addCommand(verb('list').description('show the keys of the file').action(list))
     .addCommand(verb('revoke').description('take a key out of the file').argument('<id>').action(revoke));
@@ -50,6 +71,27 @@ function create(options: CreateOptions): void {
   changeKeys(file, (keys) => [...keys, stored]);
   console.error(`Key ${stored.id} is in ${file}. It is shown this once:`);
   console.log(key);
+}
+
+function mintScoped(sandbox: string, flags: { namespace: string; key: string; expires: string }): void {
+  for (const [what, name] of [
+    ['The sandbox', sandbox],
+    ['--namespace', flags.namespace],
+  ] as const)
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+      throw new ConfigError(`${what} must be a name such as box-1, not ${JSON.stringify(name)}.`);
+  const [, id, path = ''] = /^(?:([A-Za-z0-9_-]{1,64})=)?(.+)$/.exec(flags.key) ?? [];
+  const expiresAt = expiryOf(flags.expires, Date.now());
+  if (expiresAt === undefined) throw new ConfigError('--expires: scoped tokens have an end; "never" is none.');
+  const expiresAtSeconds = Math.floor(Date.parse(expiresAt) / 1000);
+  if (expiresAtSeconds * 1000 <= Date.now()) throw new ConfigError('--expires must be at least 1s away.');
+  let key: ScopedTokenKey;
+  try {
+    key = scopedTokenKey(readFileSync(path), id);
+  } catch (error) {
+    throw new ConfigError(`--key: ${(error as Error).message}`);
+  }
+  console.log(mintScopedToken(key, { namespace: flags.namespace, name: sandbox, expiresAtSeconds }));
 }
 
 function list({ file }: FileOption): void {

@@ -9,6 +9,7 @@ import { waitForSandbox } from './sandbox-verbs.ts';
 import { startConfiguredRouter } from './serve.ts';
 import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
 import { untilSignal } from './signals.ts';
+import { ensureToken } from './state-directory.ts';
 import { packageVersion } from './version.ts';
 
 /** Longest wait for the example's sandboxes before the banner; they may go on starting behind it. */
@@ -28,7 +29,9 @@ async function up(source: SettingsSource, example: string | undefined): Promise<
   const stopAsked = untilSignal();
   const configured = await startConfiguredEngine(source.settings);
   try {
-    const router = await startConfiguredRouter(source, configured.state.kubeconfig, configured.state.token);
+    const { kubeconfig, token, linkKey } = configured.state;
+    ensureToken(linkKey);
+    const router = await startConfiguredRouter(source, kubeconfig, { token, linkKey });
     try {
       await router.synced;
       if (example !== undefined) await withProgress(`Applying ${example}`, () => applyExample(configured, example));

@@ -1,5 +1,5 @@
 export type { EgressClassSettings } from './egress-classes.ts';
-export type { JwtIssuerSettings, TokenReviewSettings } from './identity-settings.ts';
+export type { CertificateRule, JwtIssuerSettings, TokenReviewSettings } from './identity-settings.ts';
 export { ConfigError, type ConfigSources, loadSettings } from './load.ts';
 export { type ConfiguredCommand, flagOf, type Setting, type Settings, settings, variableOf } from './settings.ts';
 export type { SandboxLimits, TenantLimits, TenantSettings } from './tenants.ts';

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
+import { createFrontListener, type TlsOptions } from './front-listener.ts';
 import { problemBytes } from './problem.ts';
 import type { SandboxProxy } from './proxy/index.ts';
 
@@ -20,7 +21,11 @@ export interface FrontServer {
 }
 
 /** One server for both: sandboxes' requests go to the proxy as they are, the router's own through Fastify. */
-export function createFrontServer(proxy: SandboxProxy, baseDomain: string | undefined): FrontServer {
+export function createFrontServer(
+  proxy: SandboxProxy,
+  baseDomain: string | undefined,
+  tls: TlsOptions | undefined,
+): FrontServer {
   let draining = false;
   let server!: Server;
   const upgrades = createServer();
@@ -29,13 +34,16 @@ export function createFrontServer(proxy: SandboxProxy, baseDomain: string | unde
     // What a schema does not name is refused, and nothing is bent until it fits.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, strict: false } },
     serverFactory: (control) => {
-      server = createServer({
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: 30_000,
-        requestTimeout: 0,
-        keepAliveTimeout: 75_000,
-        noDelay: true,
-      });
+      server = createFrontListener(
+        {
+          maxHeaderSize: MAX_HEADER_BYTES,
+          headersTimeout: 30_000,
+          requestTimeout: 0,
+          keepAliveTimeout: 75_000,
+          noDelay: true,
+        },
+        tls,
+      );
       server.on('request', (request, response) => {
         if (isOurs(request.url ?? '', request.headers.host, baseDomain)) control(request, response);
         else {
@@ -70,10 +78,10 @@ export function createFrontServer(proxy: SandboxProxy, baseDomain: string | unde
   };
 }
 
-/** `/-/…` and `/healthz` are the router's own, except on a sandbox's own origin. */
+/** `/-/…` and `/healthz` are the router's own; on a sandbox's own origin only `/-/link/…`, as its cookie can be set nowhere else. */
 function isOurs(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
   const own = (url.charCodeAt(1) === 45 && url.charCodeAt(2) === 47) || url === '/healthz';
-  if (!own || baseDomain === undefined || host === undefined) return own;
+  if (!own || baseDomain === undefined || host === undefined || url.startsWith('/-/link/')) return own;
   return !host.toLowerCase().replace(/:\d+$/, '').endsWith(`.${baseDomain}`);
 }
 

@@ -16,7 +16,7 @@ import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS } from './identity/index.ts';
 import type { FrontOptions } from './options.ts';
 import { createAwakeCount, createLimits, type Policy, refusedByClass, type Tenant } from './policy/index.ts';
-import { createProxy, type RequestOutcome } from './proxy/index.ts';
+import { createBrowserGate, createProxy, type RequestOutcome } from './proxy/index.ts';
 import type { PodRecord, Route } from './table/index.ts';
 import { type ActivityTracker, createActivityTracker, createWaker } from './wake/index.ts';
 
@@ -59,7 +59,11 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
   const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
   const activity = createActivityTracker();
   const proxies = createTrustedProxies(options.trustedProxies);
+  const { links, tokenQuery, certificates, scopedTokenKeys } = options.browsers;
   const proxy = createProxy({
+    browsers: createBrowserGate({ ...options.browsers, baseDomain: options.baseDomain }),
+    ambient: { tokenQuery, certificates },
+    links,
     activity,
     table,
     isSynced: cluster.isSynced,
@@ -112,11 +116,15 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     if (audit !== undefined) auditOutcome(audit, outcome);
   }
 
-  const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain);
+  const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain, options.tls);
   const streams = registerControlApi(fastify, {
     client: options.client,
     namespaces: options.namespaces,
     urlsOf: createUrls(proxies, options.baseDomain),
+    links,
+    scopedTokenKeys,
+    tenants: policy.tenants,
+    proxies,
     log: createEventLog({ table, epoch: randomUUID().slice(0, 8), now: () => new Date() }),
     upgrades,
     report: options.report,

@@ -1,16 +1,28 @@
+export type { TlsMaterial, TlsOptions } from './front-listener.ts';
 export {
   type Authenticator,
   createApiKey,
   createApiKeyAuthenticator,
+  createCertificateAuthenticator,
   createIdentity,
   createJwtAuthenticator,
+  createLinkAuthenticator,
+  createLinks,
   createRemoteKeys,
   createScopedTokenAuthenticator,
   createTokenReviewAuthenticator,
   createUpTokenAuthenticator,
   formatApiKeys,
   type Identity,
+  isBelow,
+  isPath,
   type JwtIssuer,
+  type LinkKey,
+  type Links,
+  linkKey,
+  mintScopedToken,
+  type Narrowing,
+  narrowLink,
   parseApiKeys,
   parsePublicKeys,
   SCOPES,
@@ -19,7 +31,7 @@ export {
   type StoredApiKey,
   scopedTokenKey,
 } from './identity/index.ts';
-export type { IdleOptions, RouterOptions } from './options.ts';
+export type { BrowserSettings, IdleOptions, RouterOptions } from './options.ts';
 export { createPolicy, type Policy, type PolicySettings } from './policy/index.ts';
 export { type Router, startRouter } from './router.ts';
 export { runWorker, startRouterWithWorkers } from './workers/index.ts';

@@ -1,6 +1,7 @@
 import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
-import type { Identity } from './identity/index.ts';
+import type { TlsOptions } from './front-listener.ts';
+import type { Identity, Links, ScopedTokenKey } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
 import type { WakeLimits } from './wake/index.ts';
 
@@ -39,6 +40,9 @@ export interface FrontOptions {
   baseDomain: string | undefined;
   pathPrefix: string | undefined;
   trustedProxies: readonly string[];
+  /** Plain HTTP where undefined. */
+  tls: TlsOptions | undefined;
+  browsers: BrowserSettings;
   wakeLimits: WakeLimits;
   maxBodyBytes: number;
   /** Whether every answer carries the RateLimit header fields, not refusals alone. */
@@ -52,6 +56,20 @@ export interface FrontOptions {
   accessLog: ((line: string) => void) | undefined;
   /** Told of failures that no caller sees. */
   report(what: string, error: unknown): void;
+}
+
+/** How browsers get in, and what is kept apart in them. */
+export interface BrowserSettings {
+  /** Undefined where no links are made. */
+  links: Links | undefined;
+  /** Keys of scoped tokens; the first mints. */
+  scopedTokenKeys(): readonly ScopedTokenKey[];
+  tokenQuery: string | undefined;
+  allowedOrigins: readonly string[];
+  /** Sandboxes of one host trust one another. */
+  trustContent: boolean;
+  /** Whether client certificates are credentials. */
+  certificates: boolean;
 }
 
 /** When sandboxes are paused for want of use, and by whom. */

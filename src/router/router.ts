@@ -51,8 +51,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     throw error;
   }
   return {
-    url: urlOf(portOf(front.server), options.listen.host),
-    adminUrl: urlOf(portOf(admin.server), options.adminListen.host),
+    url: urlOf(portOf(front.server), options.listen.host, schemeOf(options)),
+    adminUrl: urlOf(portOf(admin.server), options.adminListen.host, 'http'),
     synced: cluster.synced,
     close: async () => {
       draining = true;
@@ -68,7 +68,12 @@ function portOf(server: { address(): AddressInfo | string | null }): number {
   return (server.address() as AddressInfo).port;
 }
 
+/** Scheme of the proxy's URLs. */
+export function schemeOf({ tls }: Pick<RouterOptions, 'tls'>): string {
+  return tls === undefined ? 'http' : 'https';
+}
+
 /** URL of a server that listens on a port of this host. */
-export function urlOf(port: number, host: string): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+export function urlOf(port: number, host: string, scheme: string): string {
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

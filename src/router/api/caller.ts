@@ -45,6 +45,12 @@ export interface Callers {
   ): void;
   /** The caller was refused. */
   refused(request: FastifyRequest, problem: Problem): void;
+  /** The same for a sandbox that the body names. @throws ProblemError as {@link Callers.sandbox} */
+  sandboxNamed(
+    request: FastifyRequest,
+    named: { sandbox: string; namespace?: string },
+    scopes?: readonly Scope[],
+  ): Promise<{ route: Route; principal: Principal }>;
 }
 
 /** Callers by their credentials, limited to their namespaces. */
@@ -79,16 +85,27 @@ export function createCallers({ table, identity, anonymous, limits, audit }: Cal
         code: 'unauthenticated',
         detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
       });
+    if (principal.link !== undefined)
+      throw new ProblemError({ code: 'forbidden', detail: 'A link opens its sandbox, and nothing of the router.' });
     return principal;
   }
 
-  async function sandbox(
+  function sandbox(
     request: FastifyRequest,
     scopes?: readonly Scope[],
   ): Promise<{ route: Route; principal: Principal }> {
-    const principal = await of(request, scopes);
     const { name = '' } = request.params as { name?: string };
-    const { namespace = principal.defaultNamespace } = request.query as { namespace?: string };
+    const { namespace } = request.query as { namespace?: string };
+    return sandboxNamed(request, { sandbox: name, ...(namespace === undefined ? {} : { namespace }) }, scopes);
+  }
+
+  async function sandboxNamed(
+    request: FastifyRequest,
+    named: { sandbox: string; namespace?: string },
+    scopes?: readonly Scope[],
+  ): Promise<{ route: Route; principal: Principal }> {
+    const principal = await of(request, scopes);
+    const { sandbox: name, namespace = principal.defaultNamespace } = named;
     const allowed =
       maySee(principal, { namespace, name }) && (await principal.mayProxy?.({ namespace, name })) !== false;
     const route = allowed ? table.find(namespace, name) : undefined;
@@ -115,6 +132,7 @@ export function createCallers({ table, identity, anonymous, limits, audit }: Cal
   return {
     of,
     sandbox,
+    sandboxNamed,
     did: (request, action, what) => audit({ action, ...record(request), ...what }),
     refused: (request, { code, detail, sandbox: name, namespace }) =>
       audit({ action: 'refused', ...record(request), namespace, sandbox: name, code, detail }),

@@ -9,12 +9,21 @@ import { type ClaimRoutesOptions, registerClaimRoutes } from './claims.ts';
 import type { EventLog } from './event-log.ts';
 import { type EventStreams, registerEventRoutes } from './events.ts';
 import { type ExplainOptions, explain } from './explain.ts';
+import { guardControlApi } from './guard.ts';
+import { type LinkRoutesOptions, registerLinkRoutes } from './links.ts';
 import { registerSandboxRoutes } from './sandboxes.ts';
 import * as schemas from './schemas.ts';
 import { registerSnapshotRoutes, type SnapshotRoutesOptions } from './snapshots.ts';
+import { registerTokenRoutes, type TokenRoutesOptions } from './tokens.ts';
 
 /** What the control API needs. */
-export interface ControlApiOptions extends CallerOptions, SnapshotRoutesOptions, ExplainOptions, ClaimRoutesOptions {
+export interface ControlApiOptions
+  extends CallerOptions,
+    SnapshotRoutesOptions,
+    ExplainOptions,
+    ClaimRoutesOptions,
+    LinkRoutesOptions,
+    TokenRoutesOptions {
   log: EventLog;
   /** What emits `upgrade` for requests that are the router's own. */
   upgrades: Server;
@@ -29,6 +38,7 @@ const LARGEST_MESSAGE_BYTES = 1024;
 export function registerControlApi(fastify: FastifyInstance, options: ControlApiOptions): EventStreams {
   const callers = createCallers(options);
   let streams: EventStreams | undefined;
+  guardControlApi(fastify);
 
   fastify.setErrorHandler((error, request, reply) => {
     const problem = problemOfError(error, (cause) =>
@@ -68,6 +78,8 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     registerSandboxRoutes(routes, callers, options);
     registerSnapshotRoutes(routes, callers, options);
     registerClaimRoutes(routes, callers, options);
+    registerLinkRoutes(routes, callers, options);
+    registerTokenRoutes(routes, callers, options);
     streams = registerEventRoutes(routes, callers, options.log);
 
     routes.post(

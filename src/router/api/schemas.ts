@@ -187,3 +187,49 @@ export const eventsQuery = object({
   ...(listQuery.properties as Record<string, JsonSchema>),
   lastEventId: text('As the header Last-Event-ID, for clients that can not send one.', { maxLength: 100 }),
 });
+
+/** Body of `POST /-/v1/links`. */
+export const linkBody = object(
+  {
+    sandbox: label('Sandbox that it is for.'),
+    namespace: label("Its namespace; the tenant's default without it."),
+    path: text('Where the link leads; / without it.', { maxLength: 1024 }),
+    pathPrefix: text('The only part of the sandbox that it reaches.', { maxLength: 1024 }),
+    port: { type: 'integer', minimum: 1, maximum: 65_535, description: 'The only port that it reaches.' },
+    lifetime: duration('When it ends, from now on; 1h without it, 30d at most.'),
+    methods: {
+      type: 'array',
+      minItems: 1,
+      maxItems: 10,
+      items: text('A method, or UPGRADE for WebSockets.', { pattern: '^[A-Z]{1,20}$' }),
+      description: 'The only methods that it allows.',
+    },
+    oneUse: { type: 'boolean', description: 'Whether it can be opened once only.' },
+    mayWake: { type: 'boolean', description: 'Whether it may start a paused sandbox; true without it.' },
+  },
+  ['sandbox'],
+);
+/** Answer of `POST /-/v1/links`. */
+export const linkView = answer('A link. Whoever has it gets in: treat it as a password.', {
+  url: text('To be opened in a browser.'),
+  path: text('The same below any other name of this router.'),
+  sandbox: text('Sandbox that it is for.'),
+  namespace: text('Its namespace.'),
+  expiresAt: text('When it ends.'),
+});
+/** Body of `POST /-/v1/tokens`. */
+export const tokenBody = object(
+  {
+    sandbox: label('Sandbox that it is for.'),
+    namespace: label("Its namespace; the tenant's default without it."),
+    lifetime: duration('When it ends, from now on; 1h without it, 30d at most.'),
+  },
+  ['sandbox'],
+);
+/** Answer of `POST /-/v1/tokens`. */
+export const tokenView = answer('A token that reaches and wakes one sandbox.', {
+  token: text('Sent as Authorization: Bearer.'),
+  sandbox: text('Sandbox that it is for.'),
+  namespace: text('Its namespace.'),
+  expiresAt: text('When it ends.'),
+});

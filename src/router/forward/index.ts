@@ -3,4 +3,5 @@ export { type ForwardRequest, forwardHttp, type UpstreamFailure } from './http.t
 export { type BytePacer, createPacedStream } from './pacing.ts';
 export { createUpstreamPools, type UpstreamPools, type UpstreamTimeouts } from './pools.ts';
 export { type ScannedHeaders, scanHeaders } from './request-headers.ts';
+export type { BrowserRewrite, RewriteContext } from './response-headers.ts';
 export { createTunnels, type Tunnels } from './upgrade.ts';

@@ -1,3 +1,5 @@
+import { type BrowserHeaders, COOKIE_MARK, noBrowserHeaders } from '../browser/index.ts';
+
 /** One pass over a request's raw headers: what the router needs of them, and what goes on to the sandbox. */
 export interface ScannedHeaders {
   host: string | undefined;
@@ -19,6 +21,8 @@ export interface ScannedHeaders {
   forwardedPrefix: string | undefined;
   /** A header that must come once came twice. */
   duplicate: string | undefined;
+  /** Undefined for clients that are no browsers. */
+  browser: BrowserHeaders | undefined;
   /** End-to-end headers as name, value, name, value, …; without credentials and forwarding headers. */
   upstream: string[];
 }
@@ -44,6 +48,13 @@ const MEANING = {
   forwardedHost: 16,
   forwardedPrefix: 17,
   te: 18,
+  cookie: 19,
+  origin: 20,
+  fetchSite: 21,
+  fetchMode: 22,
+  fetchDest: 23,
+  serviceWorker: 24,
+  upgradeInsecure: 25,
 } as const;
 
 /** Headers with a meaning here, by lower-case name (RFC 9110 section 7.6.1 for the hop-by-hop ones). */
@@ -73,6 +84,13 @@ const SPECIAL = new Map<string, number>([
   ['x-forwarded-proto', MEANING.forwardedProto],
   ['x-forwarded-host', MEANING.forwardedHost],
   ['x-forwarded-prefix', MEANING.forwardedPrefix],
+  ['cookie', MEANING.cookie],
+  ['origin', MEANING.origin],
+  ['sec-fetch-site', MEANING.fetchSite],
+  ['sec-fetch-mode', MEANING.fetchMode],
+  ['sec-fetch-dest', MEANING.fetchDest],
+  ['service-worker', MEANING.serviceWorker],
+  ['upgrade-insecure-requests', MEANING.upgradeInsecure],
 ]);
 
 /** Scans raw headers (name, value, …, as node:http gives them). */
@@ -95,6 +113,7 @@ export function scanHeaders(raw: readonly string[]): ScannedHeaders {
     forwardedHost: undefined,
     forwardedPrefix: undefined,
     duplicate: undefined,
+    browser: undefined,
     upstream: [],
   };
   const { upstream } = scanned;
@@ -176,10 +195,52 @@ export function scanHeaders(raw: readonly string[]): ScannedHeaders {
       case MEANING.forwardedPrefix:
         scanned.forwardedPrefix = value;
         break;
+      case MEANING.cookie:
+        if (value.includes(COOKIE_MARK)) addBrowserHeader(scanned, meaning, value);
+        else upstream.push(name, value);
+        break;
+      default:
+        addBrowserHeader(scanned, meaning, value);
+        upstream.push(name, value);
     }
   }
   if (connection !== undefined && !isPlainConnection(connection)) dropListed(upstream, connection);
   return scanned;
+}
+
+/** Called for the headers of browsers alone. A cookie of ours does not go on: who asks for it puts back what is left. */
+function addBrowserHeader(scanned: ScannedHeaders, meaning: number, value: string): void {
+  scanned.browser ??= noBrowserHeaders();
+  const { browser } = scanned;
+  switch (meaning) {
+    case MEANING.cookie:
+      browser.cookie = browser.cookie === undefined ? value : `${browser.cookie}; ${value}`;
+      browser.renders = true;
+      break;
+    case MEANING.origin:
+      if (browser.origin !== undefined) scanned.duplicate = 'Origin';
+      browser.origin = value;
+      break;
+    case MEANING.fetchSite:
+      browser.site = value;
+      browser.renders = true;
+      break;
+    case MEANING.fetchMode:
+      browser.mode = value;
+      browser.renders = true;
+      break;
+    case MEANING.fetchDest:
+      browser.dest = value;
+      browser.renders = true;
+      break;
+    case MEANING.serviceWorker:
+      browser.serviceWorker = true;
+      browser.renders = true;
+      break;
+    case MEANING.upgradeInsecure:
+      browser.renders = true;
+      break;
+  }
 }
 
 function isPlainConnection(value: string): boolean {

@@ -1,9 +1,23 @@
+import { cookiePrefixOf, guardOwnOrigin, isOurCookie, isolateAnswer } from '../browser/index.ts';
+
 /** Where an answer's links and cookies are moved: in path forms the sandbox lives below a prefix. */
 export interface RewriteContext {
   /** `/counter.default:8080`, without trailing slash; empty in forms that need no rewriting. */
   prefix: string;
   /** Authority of the sandbox as it may know itself: the Host that it was sent. */
   host: string;
+  /** Whether the sandbox has an origin of its own, below a domain that it shares. */
+  ownOrigin: boolean;
+  /** Undefined for clients that are no browsers. */
+  browser: BrowserRewrite | undefined;
+}
+
+/** What an answer to a browser needs besides. */
+export interface BrowserRewrite {
+  namespace: string;
+  sandbox: string;
+  /** Path form, and sandboxes are not trusted by each other. */
+  isolated: boolean;
 }
 
 /** Headers for one hop alone. */
@@ -33,8 +47,9 @@ export function responseHeaders(raw: readonly Buffer[], context: RewriteContext)
         if (lower === 'connection' && value !== 'keep-alive' && value !== 'close')
           listed = listed === undefined ? value : `${listed},${value}`;
         if (HOP_BY_HOP.has(lower)) continue;
-        if (lower === 'set-cookie' && context.prefix !== '') {
-          headers.push(name, moveCookie(value, context.prefix));
+        if (lower === 'set-cookie') {
+          const cookie = keepCookie(value, context);
+          if (cookie !== undefined) headers.push(name, cookie);
           continue;
         }
         break;
@@ -49,6 +64,10 @@ export function responseHeaders(raw: readonly Buffer[], context: RewriteContext)
     headers.push(name, value);
   }
   if (listed !== undefined) dropListed(headers, listed);
+  if (context.browser !== undefined) {
+    if (context.browser.isolated) isolateAnswer(headers);
+    else if (context.ownOrigin) guardOwnOrigin(headers);
+  }
   return headers;
 }
 
@@ -61,9 +80,18 @@ export function moveLocation(value: string, { prefix, host }: RewriteContext): s
   return prefix + (rest.startsWith('/') ? rest : `/${rest}`);
 }
 
+/** A cookie as the client may have it: none with a name of ours, and kept to its sandbox where a host or domain is shared. */
+export function keepCookie(value: string, { prefix, ownOrigin, browser }: RewriteContext): string | undefined {
+  if (isOurCookie(value)) return undefined;
+  if (prefix === '') return ownOrigin ? withoutDomain(value).join(';') : value;
+  const moved = moveCookie(value, prefix);
+  if (browser?.isolated !== true) return moved;
+  return cookiePrefixOf(browser.namespace, browser.sandbox) + moved.trimStart();
+}
+
 /** A cookie kept to its sandbox: its path below the prefix, its domain dropped. */
 export function moveCookie(value: string, prefix: string): string {
-  const parts = value.split(';').filter((part) => !/^\s*domain\s*=/i.test(part));
+  const parts = withoutDomain(value);
   let found = false;
   const moved = parts.map((part, index) => {
     const path = index > 0 ? /^\s*path\s*=\s*(.*)$/i.exec(part)?.[1] : undefined;
@@ -73,6 +101,10 @@ export function moveCookie(value: string, prefix: string): string {
   });
   if (!found) moved.push(` Path=${prefix}/`);
   return moved.join(';');
+}
+
+function withoutDomain(cookie: string): string[] {
+  return cookie.split(';').filter((part, index) => index === 0 || !/^\s*domain\s*=/i.test(part));
 }
 
 function dropListed(headers: string[], connection: string): void {

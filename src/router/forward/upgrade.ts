@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { PodRecord } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
 import { type BytePacer, createPacedStream } from './pacing.ts';
+import { keepCookie, type RewriteContext } from './response-headers.ts';
 import { closeFrame, createFrameTracker } from './websocket-frames.ts';
 
 /** A request that asks for another protocol (WebSocket or any other), ready to go to a pod. */
@@ -16,6 +17,7 @@ export interface UpgradeRequest {
   port: number;
   path: string;
   headers: string[];
+  rewrite: RewriteContext;
   connectTimeoutMs: number;
   handshakeTimeoutMs: number;
   /** At whose pace bytes go, both ways; undefined for their own. */
@@ -120,7 +122,7 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
   upstream.on('upgrade', (response, upstreamSocket: Socket, upstreamHead: Buffer) => {
     socket.off('close', clientLeft);
     upstreamSocket.setTimeout(0);
-    socket.write(statusLine(response));
+    socket.write(statusLine(response, upgrade.rewrite));
     if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
     const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
     track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket, upgrade));
@@ -128,7 +130,7 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
   });
   upstream.on('response', (response) => {
     socket.off('close', clientLeft);
-    socket.write(statusLine(response, 'connection: close\r\n'));
+    socket.write(statusLine(response, upgrade.rewrite, 'connection: close\r\n'));
     response.pipe(socket);
     settle(response.statusCode ?? 502);
   });
@@ -230,12 +232,14 @@ function splice(
 }
 
 /** Status line and raw headers of an answer, as bytes of HTTP/1.1. Hop-by-hop ones stay with a 101: they are about the tunnel. */
-function statusLine(response: IncomingMessage, closing = ''): string {
+function statusLine(response: IncomingMessage, rewrite: RewriteContext, closing = ''): string {
   let text = `HTTP/1.1 ${response.statusCode} ${response.statusMessage ?? ''}\r\n`;
   for (let index = 0; index < response.rawHeaders.length; index += 2) {
     const name = response.rawHeaders[index] as string;
     const hop = closing !== '' && /^(connection|keep-alive|transfer-encoding)$/i.test(name);
-    if (!hop) text += `${name}: ${response.rawHeaders[index + 1]}\r\n`;
+    const sent = response.rawHeaders[index + 1] as string;
+    const value = name.toLowerCase() === 'set-cookie' ? keepCookie(sent, rewrite) : sent;
+    if (!hop && value !== undefined) text += `${name}: ${value}\r\n`;
   }
   return `${text}${closing}\r\n`;
 }

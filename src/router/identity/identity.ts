@@ -1,4 +1,5 @@
 import type { Tenant } from '../policy/index.ts';
+import type { LinkClaims } from './link/index.ts';
 
 /** What a credential may be used for: reaching sandboxes that run, starting paused ones, everything below `/-/v1`. */
 export const SCOPES = ['route', 'wake', 'manage'] as const;
@@ -22,6 +23,10 @@ export interface Credential {
   mayProxy?: MayProxy;
   /** Of whoever runs the router: no tenant limits it. */
   operator?: boolean;
+  /** What a link leaves of its sandbox. */
+  link?: LinkClaims;
+  /** Unix milliseconds at which the credential itself ends, where `expiresAtMs` is only how long a decision holds. */
+  endsAtMs?: number;
 }
 
 /** Names one sandbox. */
@@ -46,6 +51,10 @@ export interface Principal {
   /** The only sandbox that it may reach. */
   sandbox: SandboxName | undefined;
   mayProxy: MayProxy | undefined;
+  /** What a link leaves of its sandbox; undefined for other credentials. */
+  link: LinkClaims | undefined;
+  /** Unix milliseconds; nothing that is made in its name may live longer. */
+  endsAtMs: number;
 }
 
 /** One way to find out who a credential belongs to. */

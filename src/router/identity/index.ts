@@ -1,6 +1,7 @@
 export { createApiKeyAuthenticator, createUpTokenAuthenticator } from './api-key.ts';
 export { createApiKey, formatApiKeys, parseApiKeys, type StoredApiKey } from './api-key-file.ts';
 export { bearerToken, createIdentity, type Identity } from './authenticate.ts';
+export { certificateCredential, createCertificateAuthenticator } from './certificate.ts';
 export {
   type Authenticator,
   mayReach,
@@ -12,6 +13,22 @@ export {
 } from './identity.ts';
 export { createRemoteKeys, parsePublicKeys } from './jwks.ts';
 export { createJwtAuthenticator, type JwtIssuer } from './jwt.ts';
+export {
+  createLinkAuthenticator,
+  createLinks,
+  isBelow,
+  isPath,
+  type LinkClaims,
+  type LinkKey,
+  type Links,
+  linkKey,
+  type Narrowing,
+  type NewLink,
+  narrowed,
+  narrowLink,
+  refusedByLink,
+  sessionCredential,
+} from './link/index.ts';
 export { ANONYMOUS } from './principal.ts';
 export { mintScopedToken, type ScopedTokenKey, scopedTokenKey } from './scoped-token.ts';
 export { createScopedTokenAuthenticator } from './scoped-token-authenticator.ts';

@@ -14,6 +14,8 @@ export const ANONYMOUS: Principal = {
   expiresAtMs: NEVER_MS,
   sandbox: undefined,
   mayProxy: undefined,
+  link: undefined,
+  endsAtMs: NEVER_MS,
 };
 
 /** The principal of a credential; undefined where its tenant is not one of those that are configured. A credential narrows its tenant, and never widens one that is configured. */
@@ -33,6 +35,8 @@ export function principalOf(credential: Credential, tenants: Tenants): Principal
     expiresAtMs: credential.expiresAtMs,
     sandbox: credential.sandbox,
     mayProxy: credential.mayProxy,
+    link: credential.link,
+    endsAtMs: credential.endsAtMs ?? credential.expiresAtMs,
   };
 }
 

@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenReviewSettings } from '../../config/index.ts';
 import {
@@ -51,10 +52,21 @@ export function createTokenReviewAuthenticator(
         scopes: new Set(scopes),
         credentialId: user.username,
         expiresAtMs: nowMs + REVIEW_MS,
+        endsAtMs: endOf(token) ?? nowMs + REVIEW_MS,
         ...(subjectAccessReview ? { mayProxy: accessReviewer(client, user) } : {}),
       };
     },
   };
+}
+
+/** When a token that the API server has accepted says that it ends. */
+function endOf(token: string): number | undefined {
+  try {
+    const { exp } = decodeJwt(token);
+    return exp === undefined ? undefined : exp * 1000;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Asks for each sandbox, and remembers the answers as long as the token's review. */

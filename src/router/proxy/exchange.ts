@@ -52,6 +52,8 @@ export class Exchange implements RequestOutcome {
   namespace: string | undefined = undefined;
   credentialId: string | undefined = undefined;
   tenant: string | undefined = undefined;
+  /** Whether the right to be here came by itself (cookie, certificate): the client's `Authorization` is the sandbox's then. */
+  ambient = false;
   /** Limits in which the request is counted until it ends. */
   usage: TenantUsage | undefined = undefined;
   status = 0;

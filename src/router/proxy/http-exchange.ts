@@ -43,6 +43,7 @@ export class HttpExchange implements ForwardRequest {
     target: Target,
     response: ServerResponse,
     headers: string[],
+    rewrite: ForwardRequest['rewrite'],
     { pools, activity, table, limits, maxBodyBytes, rateLimitFields }: HttpExchangeOptions,
     fail: (error: unknown) => void,
   ) {
@@ -54,7 +55,7 @@ export class HttpExchange implements ForwardRequest {
     const { tenant } = target.principal;
     this.pacer = limits.pacer(tenant, target.route);
     this.body = target.scanned.hasBody ? bodyOf(exchange.request, target, this.pacer, limits, maxBodyBytes) : null;
-    this.rewrite = { prefix: target.address.prefix, host: target.scanned.host ?? '' };
+    this.rewrite = rewrite;
     this.extraHeaders = target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined;
     if (rateLimitFields) {
       const fields = limits.fields(tenant, performance.now());

@@ -2,12 +2,23 @@ import type { ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type AddressOptions, isAddressProblem, parseAddress, type SandboxAddress } from '../address/index.ts';
+import type { BrowserHeaders } from '../browser/index.ts';
 import { type ScannedHeaders, scanHeaders } from '../forward/index.ts';
-import { bearerToken, type Identity, maySee, type Principal, type SandboxName } from '../identity/index.ts';
+import {
+  bearerToken,
+  type Identity,
+  type Links,
+  maySee,
+  type Principal,
+  refusedByLink,
+  type SandboxName,
+} from '../identity/index.ts';
 import type { Limits, Tenant } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 import type { Waker } from '../wake/index.ts';
+import { type AmbientOptions, ambientCredential, principalByQuery, takeQueryToken } from './ambient.ts';
+import type { BrowserGate, BrowserRequest } from './browser-gate.ts';
 import type { Exchange, Target } from './exchange.ts';
 
 /** What finding a sandbox for a request needs. */
@@ -25,6 +36,9 @@ export interface LocateOptions {
   /** Told whose request begins a wake. */
   woke: ((exchange: Exchange) => void) | undefined;
   maxBodyBytes: number;
+  browsers: BrowserGate;
+  ambient: AmbientOptions;
+  links: Links | undefined;
 }
 
 /** Everything up to forwarding: address → identity → table → policy → wake. Answers at once where nothing has to be waited for. @throws ProblemError */
@@ -48,19 +62,59 @@ export function createLocate(options: LocateOptions): Locate {
       });
     exchange.sandbox = address.sandbox;
     const { identity } = options;
-    if (identity === undefined) return admit(exchange, scanned, address, options.anonymous, client);
-    const credential = bearerToken(scanned.sandboxAuthorization ?? scanned.authorization);
+    const { tokenQuery } = options.ambient;
+    const inQuery = tokenQuery === undefined ? undefined : takeQueryToken(address.rest, tokenQuery);
+    if (inQuery !== undefined) address.rest = inQuery.rest;
     const nowMs = Date.now();
+    const { browser } = scanned;
+    if (browser !== undefined)
+      options.browsers.enter(browserRequest(exchange, client, scanned, browser, address), address.namespace, nowMs);
+    if (identity === undefined) {
+      if (browser !== undefined)
+        options.browsers.refuseOthers(browserRequest(exchange, client, scanned, browser, address));
+      return admit(exchange, scanned, address, options.anonymous, client);
+    }
+    const credential = bearerToken(scanned.sandboxAuthorization ?? scanned.authorization);
     const known = credential === undefined ? undefined : identity.cached(credential, nowMs);
     if (known !== undefined) return admit(exchange, scanned, address, known, client);
-    return identity.authenticate(credential, nowMs).then((principal) => {
-      if (principal === undefined)
-        throw new ProblemError({
-          code: 'unauthenticated',
-          detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
-        });
-      return admit(exchange, scanned, address, principal, client);
-    });
+    return identify(identity, credential, inQuery?.token, exchange, scanned, address, client, nowMs).then(
+      (principal) => {
+        if (principal === undefined)
+          throw new ProblemError({
+            code: 'unauthenticated',
+            detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
+          });
+        return admit(exchange, scanned, address, principal, client);
+      },
+    );
+  }
+
+  /** Who calls, where the hot path does not know: by header, else by query, else by cookie or certificate (contract section 3.8). */
+  async function identify(
+    identity: Identity,
+    credential: string | undefined,
+    queryToken: string | undefined,
+    exchange: Exchange,
+    scanned: ScannedHeaders,
+    address: SandboxAddress,
+    client: ServerResponse | Duplex,
+    nowMs: number,
+  ): Promise<Principal | undefined> {
+    const principal = credential === undefined ? undefined : await identity.authenticate(credential, nowMs);
+    if (principal !== undefined || scanned.sandboxAuthorization !== undefined) return principal;
+    if (queryToken !== undefined) {
+      exchange.ambient = true;
+      return principalByQuery(identity, queryToken, exchange.request, scanned, address, nowMs);
+    }
+    const ambient = ambientCredential(options.ambient, scanned, exchange.request);
+    if (ambient === undefined) return undefined;
+    const found = await identity.authenticate(ambient.credential, nowMs);
+    if (found === undefined || (ambient.oneSandbox && found.sandbox === undefined)) return undefined;
+    const { browser } = scanned;
+    if (browser !== undefined)
+      options.browsers.refuseOthers(browserRequest(exchange, client, scanned, browser, address));
+    exchange.ambient = true;
+    return found;
   }
 
   function admit(
@@ -74,6 +128,11 @@ export function createLocate(options: LocateOptions): Locate {
     exchange.namespace = namespace;
     exchange.credentialId = principal.credentialId;
     exchange.tenant = principal.tenant.name;
+    if (scanned.browser !== undefined) {
+      const { browser } = scanned;
+      options.browsers.enter(browserRequest(exchange, client, scanned, browser, address), namespace, Date.now());
+      options.browsers.settleCookies(scanned, address, namespace);
+    }
     if (!principal.scopes.has('route'))
       throw new ProblemError({ code: 'forbidden', detail: 'This credential may not reach sandboxes.' });
     const { tenant } = principal;
@@ -118,6 +177,7 @@ export function createLocate(options: LocateOptions): Locate {
       });
     }
     const port = address.port ?? route.sandbox.port;
+    if (principal.link !== undefined) useLink(principal.link, exchange, address, port, client);
     const routable = options.table.isRoutable(route);
     refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
     refuseIf(options.limits.enterSandbox(tenant, route, performance.now()));
@@ -149,7 +209,37 @@ export function createLocate(options: LocateOptions): Locate {
       });
   }
 
+  /** @throws ProblemError where a link does not allow the request, or was used before */
+  function useLink(
+    link: NonNullable<Principal['link']>,
+    { request }: Exchange,
+    address: SandboxAddress,
+    port: number,
+    client: ServerResponse | Duplex,
+  ): void {
+    const method = request.method ?? '';
+    const detail = refusedByLink(link, { method, upgrade: isUpgrade(client), target: address.rest, port });
+    if (detail !== undefined) throw new ProblemError({ code: 'forbidden', detail });
+    if (link.oneUse && options.links?.use(link, Date.now()) !== true)
+      throw new ProblemError({ code: 'forbidden', detail: 'This link was for one use, and was used.' });
+  }
+
   return locate;
+}
+
+/** Whether what waits for an answer is a bare socket: it asked for an upgrade. */
+function isUpgrade(client: ServerResponse | Duplex): boolean {
+  return !('writeHead' in client);
+}
+
+function browserRequest(
+  { request: { method } }: Exchange,
+  client: ServerResponse | Duplex,
+  scanned: ScannedHeaders,
+  browser: BrowserHeaders,
+  address: SandboxAddress,
+): BrowserRequest {
+  return { method, upgrade: isUpgrade(client), scanned, browser, address };
 }
 
 /** What contract section 3.4 refuses to whoever has a token for one sandbox, the same whether the other exists or not. */
@@ -162,10 +252,10 @@ function refusedByToken(
   if (scanned.sandboxPodIp !== undefined || scanned.sandboxUid !== undefined)
     return {
       code: 'forbidden',
-      detail: 'A scoped token names its sandbox; X-Sandbox-Pod-IP and X-Sandbox-UID are refused.',
+      detail: 'This credential names its sandbox; X-Sandbox-Pod-IP and X-Sandbox-UID are refused.',
     };
   if (only.namespace !== namespace || only.name !== name)
-    return { code: 'forbidden', detail: 'This token is for another sandbox.' };
+    return { code: 'forbidden', detail: 'This credential is for another sandbox.' };
   return undefined;
 }
 

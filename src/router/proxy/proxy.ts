@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { BrowserRedirect, REDIRECT_HEADERS } from '../browser/index.ts';
 import {
   addForwardingHeaders,
   forwardHttp,
+  type RewriteContext,
   type TrustedProxies,
   type Tunnels,
   type UpstreamPools,
@@ -41,12 +43,12 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
   const locate = createLocate(options);
   let inFlight = 0;
 
-  function upstreamHeaders(request: IncomingMessage, { address, scanned }: Target): string[] {
+  function upstreamHeaders({ request, ambient }: Exchange, { address, scanned }: Target): string[] {
     const headers = scanned.upstream;
     // The credential that was used stays here; the client's own goes on where another header carried ours.
     if (
       scanned.authorization !== undefined &&
-      (scanned.sandboxAuthorization !== undefined || options.identity === undefined)
+      (ambient || scanned.sandboxAuthorization !== undefined || options.identity === undefined)
     )
       headers.push('authorization', scanned.authorization);
     const { socket } = request;
@@ -59,6 +61,14 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       options.proxies,
     );
     return headers;
+  }
+
+  function rewriteOf({ namespace = '' }: Exchange, { address, scanned }: Target): RewriteContext {
+    const { prefix, form, sandbox } = address;
+    const host = scanned.host ?? '';
+    if (scanned.browser === undefined) return { prefix, host, ownOrigin: form === 'host', browser: undefined };
+    const isolated = options.browsers.isolates(scanned.browser, address);
+    return { prefix, host, ownOrigin: form === 'host', browser: { namespace, sandbox, isolated } };
   }
 
   function problemOf(exchange: Exchange, error: unknown): Problem {
@@ -87,6 +97,11 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
     handle: (request, response, expectContinue) => {
       const exchange = begin(request);
       const fail = (error: unknown) => {
+        if (error instanceof BrowserRedirect) {
+          sendRedirect(response, error);
+          exchange.finish(response.statusCode);
+          return;
+        }
         const problem = problemOf(exchange, error);
         const requestId = randomUUID();
         // A body that nobody reads can't be followed by another request.
@@ -101,7 +116,17 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           return;
         }
         if (expectContinue) response.writeContinue();
-        forwardHttp(new HttpExchange(exchange, target, response, upstreamHeaders(request, target), options, fail));
+        forwardHttp(
+          new HttpExchange(
+            exchange,
+            target,
+            response,
+            upstreamHeaders(exchange, target),
+            rewriteOf(exchange, target),
+            options,
+            fail,
+          ),
+        );
       };
       try {
         const located = locate(exchange, response);
@@ -134,7 +159,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           return;
         }
         socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
-        const headers = upstreamHeaders(request, target);
+        const headers = upstreamHeaders(exchange, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
         options.tunnels.open({
           request,
@@ -144,6 +169,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           port: target.port,
           path: target.address.rest,
           headers,
+          rewrite: rewriteOf(exchange, target),
           connectTimeoutMs: options.connectTimeoutMs,
           handshakeTimeoutMs: options.responseHeaderTimeoutMs,
           pacer: options.limits.pacer(principal.tenant, route),
@@ -166,6 +192,12 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       }
     },
   };
+}
+
+function sendRedirect(response: ServerResponse, { location, headers }: BrowserRedirect): void {
+  const all = { ...REDIRECT_HEADERS, location, 'content-length': '0' };
+  response.writeHead(303, [...Object.entries(all).flat(), ...headers] as unknown as Record<string, string>);
+  response.end();
 }
 
 function isNavigation(request: IncomingMessage): boolean {

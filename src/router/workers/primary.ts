@@ -8,7 +8,7 @@ import { startIdlePausing } from '../idle-pausing.ts';
 import { startLimitSharing } from '../limit-sharing.ts';
 import type { RouterOptions } from '../options.ts';
 import type { RouterShare } from '../policy/index.ts';
-import { type Router, urlOf } from '../router.ts';
+import { type Router, schemeOf, urlOf } from '../router.ts';
 import { createRoutingTable } from '../table/index.ts';
 import { createActivityTracker } from '../wake/index.ts';
 import { encodeLine } from './channel.ts';
@@ -181,8 +181,8 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   try {
     await Promise.all([firstListening.promise, admin.listen(options.adminListen)]);
     return {
-      url: urlOf(port, options.listen.host),
-      adminUrl: urlOf((admin.server.address() as { port: number }).port, options.adminListen.host),
+      url: urlOf(port, options.listen.host, schemeOf(options)),
+      adminUrl: urlOf((admin.server.address() as { port: number }).port, options.adminListen.host, 'http'),
       synced: cluster.synced,
       close: () => end(options.shutdownDelayMs),
     };
