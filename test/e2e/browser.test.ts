@@ -206,7 +206,7 @@ describe('a browser, with an origin for each sandbox', { skip, timeout: 240_000 
     const answer = await page.goto(`${origin('app')}/`);
     assert.equal(answer?.status(), 401);
     assert.equal(await page.textContent('h1'), 'Not authenticated');
-    if (process.env.SCREENSHOT !== undefined) await page.screenshot({ path: process.env.SCREENSHOT });
+    assert.match((await page.textContent('p')) ?? '', /Open a link/);
   });
 
   it('the command line prints links, and narrows them', async () => {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type AddressOptions, isAddressProblem, parseAddress, type SandboxAddress } from '../address/index.ts';
-import type { BrowserHeaders } from '../browser/index.ts';
+import { type BrowserHeaders, isTopNavigation } from '../browser/index.ts';
 import { type ScannedHeaders, scanHeaders } from '../forward/index.ts';
 import {
   bearerToken,
@@ -82,7 +82,10 @@ export function createLocate(options: LocateOptions): Locate {
         if (principal === undefined)
           throw new ProblemError({
             code: 'unauthenticated',
-            detail: 'A valid credential is needed: "Authorization: Bearer <token>".',
+            detail:
+              browser !== undefined && isTopNavigation(browser, exchange.request.method)
+                ? 'This browser has no valid session here. Open a link to this sandbox; "sandbox-router link" prints one.'
+                : 'A valid credential is needed: "Authorization: Bearer <token>".',
           });
         return admit(exchange, scanned, address, principal, client);
       },
