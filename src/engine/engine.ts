@@ -7,6 +7,7 @@ import { startExtensionControllers, startPodController, startSandboxController }
 import { createImageStore } from './images/index.ts';
 import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
 import { createPodLogs } from './pod-logs.ts';
+import { createPodStreams } from './pod-streams.ts';
 import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
 import { openStore } from './store/index.ts';
 
@@ -62,6 +63,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     clock: Date.now,
     random: randomBytes,
     token: options.token,
+    podStreams: createPodStreams(runtime),
     podLogs: (namespace, name, logOptions) => {
       if (podLogs === undefined) throw new Error('the engine is still starting');
       return podLogs(namespace, name, logOptions);

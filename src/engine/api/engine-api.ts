@@ -11,6 +11,7 @@ import { startGarbageCollector } from './lifecycle/garbage-collector.ts';
 import { ensureNamespaces, startNamespaceController } from './lifecycle/namespaces.ts';
 import { createOperations } from './operations/index.ts';
 import { createReviewHandler } from './reviews.ts';
+import type { PodStreams } from './streaming/index.ts';
 
 /** What the API is made with. */
 export interface EngineApiOptions {
@@ -25,6 +26,8 @@ export interface EngineApiOptions {
   tokens?: EngineToken[];
   /** Reads logs of Pods; without it their `log` answers 501. */
   podLogs?: PodLogs;
+  /** Ways into running Pods; without them `exec`, `attach` and `portforward` answer 501. */
+  podStreams?: PodStreams;
   /** Kinds to serve; all by default. */
   kinds?: readonly Kind[];
   /** Milliseconds between bookmarks of a watch; a minute by default. */
@@ -73,6 +76,7 @@ export async function createEngineApi(options: EngineApiOptions): Promise<Engine
           bookmarkIntervalMs: options.bookmarkIntervalMs ?? 60_000,
           isReady: () => !closed,
           ...(options.podLogs === undefined ? {} : { podLogs: options.podLogs }),
+          ...(options.podStreams === undefined ? {} : { podStreams: options.podStreams }),
         },
         listenOptions,
       );

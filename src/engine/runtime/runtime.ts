@@ -1,3 +1,5 @@
+import type { Duplex, Readable, Writable } from 'node:stream';
+
 /** A bind mount or tmpfs of a container; `source` is a host path, absent for tmpfs. */
 export interface RuntimeMount {
   destination: string;
@@ -46,6 +48,20 @@ export interface ExecResult {
   stderr: Buffer;
 }
 
+/** A command that runs inside a container, with somebody at its other end. */
+export interface AttachedExec {
+  stdin: Writable;
+  stdout: Readable;
+  /** Absent with a terminal, which has one stream for both. */
+  stderr?: Readable;
+  /** Size of the terminal in characters. */
+  resize(columns: number, rows: number): void;
+  /** Resolves with the exit code. @throws RuntimeError `start_failed` for a command that could not be started inside */
+  exited: Promise<number>;
+  /** Ends this machine's part of it; what runs inside loses its terminal or its output. */
+  kill(): void;
+}
+
 /**
  * Runs containers. Implemented by `gvisor` and `process`. Every call is bounded in time; failures throw {@link RuntimeError}
  * with the tool's stderr in the message.
@@ -73,6 +89,10 @@ export interface ContainerRuntime {
   /** SIGTERM, then SIGKILL after the grace period; resolves when it is gone with all its resources. Unknown ids are no error. */
   stop(id: string, gracePeriodMs: number): Promise<void>;
   exec(id: string, command: string[], options?: { timeoutMs?: number; stdin?: Buffer }): Promise<ExecResult>;
+  /** Runs a command inside a container with streams of its own, and a terminal if wanted, for as long as it takes. */
+  attachedExec(id: string, command: string[], options: { terminal: boolean }): Promise<AttachedExec>;
+  /** Connects to a port that listens inside a container, also on its loopback where the runtime isolates. `address`: the container's. */
+  connect(id: string, address: string, port: number): Promise<Duplex>;
   /** Ids of every container this runtime holds state for, running or not: what a restarted engine re-attaches or cleans up. */
   list(): Promise<string[]>;
   /** Removes what all containers share, if none is left. */

@@ -112,7 +112,14 @@ function resourcesOf(kind: Kind, _version: KindVersion): Resource[] {
     ...(kind.scale === undefined
       ? []
       : [part('scale', 'Scale', ['get', 'patch', 'update'], { group: 'autoscaling', version: 'v1' })]),
-    ...(kind.kind === 'Pod' ? [part('log', 'Pod', ['get'])] : []),
+    ...(kind.kind === 'Pod'
+      ? [
+          part('log', 'Pod', ['get']),
+          part('exec', 'PodExecOptions', ['create', 'get']),
+          part('attach', 'PodAttachOptions', ['create', 'get']),
+          part('portforward', 'PodPortForwardOptions', ['create', 'get']),
+        ]
+      : []),
   ];
 }
 

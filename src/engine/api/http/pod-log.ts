@@ -33,7 +33,8 @@ export function parseLogOptions(pod: ApiObject, query: Record<string, string>, s
   };
 }
 
-function chooseContainer(pod: ApiObject, wanted: string | undefined): string {
+/** The container that is meant: the named one, or the only one. @throws ApiError BadRequest with the choices */
+export function chooseContainer(pod: ApiObject, wanted: string | undefined): string {
   const { name } = pod.metadata;
   const main = items(pod, 'spec', 'containers').map((container) => text(container, 'name'));
   const all = [...items(pod, 'spec', 'initContainers').map((container) => text(container, 'name')), ...main];

@@ -27,6 +27,7 @@ import { readScale, writeScale } from '../operations/scale.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
 import type { ReviewHandler } from '../reviews.ts';
+import { upgradeRequired } from '../streaming/index.ts';
 import { mediaType, readBody, readJson, readYaml } from './body.ts';
 import { negotiate } from './negotiate.ts';
 import { type PodLogs, parseLogOptions } from './pod-log.ts';
@@ -113,11 +114,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     if (subresource === 'scale' && endpoint.kind.scale !== undefined) return scale(call, endpoint, target);
     if (subresource === 'log' && endpoint.kind.kind === 'Pod') return log(call, endpoint, target);
     if (endpoint.kind.kind === 'Pod' && ['exec', 'attach', 'portforward'].includes(subresource ?? ''))
-      throw failure(
-        501,
-        'NotImplemented',
-        `pods/${subresource} is not served by this engine; talk to the sandbox through its URL`,
-      );
+      throw upgradeRequired(subresource as string);
     if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status))
       throw notFound(endpoint.kind, target.name);
     const part = subresource === 'status' ? ('status' as const) : undefined;

@@ -5,6 +5,7 @@ import { badRequest, failure, forbidden, internalError, methodNotAllowed, noSuch
 import type { Caller, Kind, ReviewKind } from '../kinds/index.ts';
 import type { Operations } from '../operations/index.ts';
 import type { ReviewHandler } from '../reviews.ts';
+import { mountStreaming, type PodStreams } from '../streaming/index.ts';
 import { authenticate, isOwnHost, type TokenLookup } from './authentication.ts';
 import { createDiscovery } from './discovery.ts';
 import { negotiate } from './negotiate.ts';
@@ -36,6 +37,7 @@ export interface ServerDependencies {
   bookmarkIntervalMs: number;
   isReady: () => boolean;
   podLogs?: PodLogs;
+  podStreams?: PodStreams;
 }
 
 /** A listening server. */
@@ -70,7 +72,7 @@ export async function listen(dependencies: ServerDependencies, options: ListenOp
     routerOptions: { maxParamLength: 1024 },
     requestTimeout: 60_000,
   }) as unknown as FastifyInstance;
-  mount(server, dependencies, watches, new Set([...LOOPBACK_NAMES, options.host, ...(options.hostNames ?? [])]));
+  await mount(server, dependencies, watches, new Set([...LOOPBACK_NAMES, options.host, ...(options.hostNames ?? [])]));
   await server.listen({ host: options.host, port: options.port });
   const address = server.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;
@@ -85,12 +87,12 @@ export async function listen(dependencies: ServerDependencies, options: ListenOp
   };
 }
 
-function mount(
+async function mount(
   server: FastifyInstance,
   dependencies: ServerDependencies,
   watches: Set<AbortController>,
   hosts: ReadonlySet<string>,
-): void {
+): Promise<void> {
   const discovery = createDiscovery(dependencies);
   const openApi = createOpenApi(dependencies);
   const callers = new WeakMap<FastifyRequest, Caller>();
@@ -118,6 +120,7 @@ function mount(
   server.setErrorHandler((error, _request, reply) => sendError(reply, error));
   server.setNotFoundHandler((_request, reply) => sendError(reply, noSuchResource()));
 
+  await mountStreaming(server, dependencies);
   for (const path of ['/healthz', '/livez'])
     server.get(path, async (_request, reply) => reply.type('text/plain').send('ok'));
   server.get('/readyz', async (_request, reply) =>

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,6 +7,8 @@ import { CONTAINER_ID_LENGTH } from '../container-id.ts';
 import { unmountBelow } from '../mounts.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 import { writeBundle } from './bundle.ts';
+import { execThroughRunsc } from './exec.ts';
+import { connectThroughRunsc } from './port.ts';
 import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
 import {
   CHECKPOINT_SCRIPT,
@@ -217,6 +220,11 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       );
       return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
     },
+
+    attachedExec: (id, command, { terminal }) =>
+      execThroughRunsc(runsc, join(directoryOf(id), `exec-${randomUUID()}.json`), id, command, terminal),
+
+    connect: (id, _address, port) => connectThroughRunsc(runsc, id, port),
 
     list: async () => {
       const known = new Set(readdirSync(containersDirectory));

@@ -76,7 +76,7 @@ export async function startWithRunsc(
 }
 
 /** The last error in runsc's JSON log. */
-function lastMessage(path: string): string {
+export function lastMessage(path: string): string {
   if (!existsSync(path)) return 'runsc said nothing';
   const lines = readFileSync(path, 'utf8').trim().split('\n').slice(-50);
   for (const line of lines.toReversed()) {

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -10,8 +11,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { attachedExec } from '../attached-exec.ts';
 import { tryCommand } from '../command.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 
@@ -51,6 +54,13 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     const exitPath = join(record.home, EXIT_CODE_FILE);
     if (existsSync(exitPath)) return { state: 'exited', exitCode: Number(readFileSync(exitPath, 'utf8')) };
     return isSame(record) ? { state: 'running' } : { state: 'exited', exitCode: 137 };
+  }
+
+  function runningRecord(id: string): ProcessRecord {
+    const record = readRecord(recordPathOf(id));
+    if (record === undefined || state(id).state !== 'running')
+      throw new RuntimeError('not_running', `process ${id} does not run`);
+    return record;
   }
 
   async function waitForExit(id: string, signal: AbortSignal): Promise<number> {
@@ -147,9 +157,7 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     },
 
     exec: async (id, command, options = {}) => {
-      const record = readRecord(recordPathOf(id));
-      if (record === undefined || state(id).state !== 'running')
-        throw new RuntimeError('not_running', `process ${id} does not run`);
+      const record = runningRecord(id);
       const [program = '', ...rest] = command;
       const input = options.stdin === undefined ? {} : { stdin: options.stdin };
       return await tryCommand(program, rest, {
@@ -158,6 +166,22 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
         workingDirectory: join(record.home, 'workspace'),
         ...input,
       });
+    },
+
+    attachedExec: async (id, command, { terminal }) => {
+      const record = runningRecord(id);
+      return attachedExec(command, {
+        terminal,
+        environment: environmentOf(record.pid),
+        workingDirectory: join(record.home, 'workspace'),
+      });
+    },
+
+    connect: async (id, address, port) => {
+      runningRecord(id);
+      const socket = connect({ host: address, port, allowHalfOpen: true });
+      await once(socket, 'connect');
+      return socket;
     },
 
     list: async () => readdirSync(recordsDirectory).map((file) => basename(file, '.json')),
@@ -227,6 +251,20 @@ function hostEnvironment(spec: ContainerSpec, workspace: string): { [name: strin
     SANDBOX_ADDRESS: spec.network.address,
     SANDBOX_WORKSPACE: workspace,
   };
+}
+
+/** Environment that a process was started with; this one's where the system doesn't tell. */
+function environmentOf(pid: number): NodeJS.ProcessEnv {
+  try {
+    const entries = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      .split('\0')
+      .filter((entry) => entry.includes('='));
+    return Object.fromEntries(
+      entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+    );
+  } catch {
+    return process.env;
+  }
 }
 
 function startTimeOf(pid: number): string | undefined {

@@ -1,0 +1,19 @@
+import type { PodStreams } from './api/index.ts';
+import { type ContainerRuntime, containerId, RuntimeError } from './runtime/index.ts';
+
+/** Ways into the containers that a runtime runs for Pods. */
+export function createPodStreams(runtime: ContainerRuntime): PodStreams {
+  return {
+    exec: async (pod, { command, terminal }) => {
+      const id = containerId(pod.metadata.uid ?? '');
+      const { state } = await runtime.state(id);
+      if (state !== 'running')
+        throw new RuntimeError('not_running', `the container of pod ${pod.metadata.name} does not run`);
+      return runtime.attachedExec(id, command, { terminal });
+    },
+    connect: (pod, port) => {
+      const { podIP = '' } = (pod.status ?? {}) as { podIP?: string };
+      return runtime.connect(containerId(pod.metadata.uid ?? ''), podIP, port);
+    },
+  };
+}
