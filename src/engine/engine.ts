@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import { createEngineApi, ensureCertificates, type PodLogs, writeKubeconfig } from './api/index.ts';
 import { createCommandShell } from './command-shell.ts';
-import { startExtensionControllers, startPodController, startSandboxController } from './controllers/index.ts';
+import {
+  createSnapshotPublisher,
+  startExtensionControllers,
+  startPodController,
+  startSandboxController,
+  startSnapshotController,
+} from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
 import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
 import { createPodLogs } from './pod-logs.ts';
@@ -75,9 +81,24 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     nodePath: process.execPath,
     agentDirectory: options.agentDirectory,
   });
-  const pods = startPodController({ client: api.client, runtime, network, images, engineDirectory, failed: report });
+  const pods = startPodController({
+    client: api.client,
+    runtime,
+    network,
+    images,
+    engineDirectory,
+    podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
+    failed: report,
+  });
   podLogs = createPodLogs(api.client, pods.logPathOf);
   await pods.recovered;
+  const snapshots = startSnapshotController({
+    client: api.client,
+    pods,
+    compatibility: runtime.compatibility,
+    failed: report,
+  });
+  await snapshots.synced;
   const sandboxes = startSandboxController({
     client: api.client,
     snapshots: true,
@@ -105,6 +126,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     close: async () => {
       await extensions.close();
       await sandboxes.close();
+      await snapshots.close();
       const problems = await pods.hibernate();
       await api.close();
       await network.close();

@@ -68,6 +68,17 @@ export const RESTORE_ANNOTATION = 'sandbox-router/restore-from';
 /** Pod condition: True once the snapshot asked for is durable and the processes are stopped; False (with the cause) if it failed and the Pod runs on. */
 export const CHECKPOINTED_CONDITION = 'sandbox-router/Checkpointed';
 
+/** Annotation on a Pod, a podTemplate or a claim's pod metadata: the PodSnapshot to start from instead of the latest (contract section 4.5). */
+export const SNAPSHOT_NAME_ANNOTATION = 'podsnapshot.gke.io/ps-name';
+/** Annotation on a PodSnapshot: the Pod that it was taken of (contract section 4.5). */
+export const ORIGIN_POD_ANNOTATION = 'podsnapshot.gke.io/origin-pod';
+/** Pod condition: True once it goes on from a PodSnapshot, which the message names; False with the cause if it could not (contract section 4.5). */
+export const POD_RESTORED_CONDITION = 'PodRestored';
+/** Annotation on a SandboxTemplate: `true` lets its pools' members start as copies of one member's memory. */
+export const CLONE_ANNOTATION = 'sandbox-router/clone-from-snapshot';
+/** Annotation on a Pod or podTemplate: `flate` makes its snapshots smaller and slower. */
+export const SNAPSHOT_COMPRESSION_ANNOTATION = 'sandbox-router/snapshot-compression';
+
 /** FNV-1a 32 of a name as 8 lowercase hex digits (contract section 2.1). */
 export function nameHash(name: string): string {
   let hash = 0x811c9dc5;

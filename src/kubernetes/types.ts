@@ -318,7 +318,13 @@ export interface SandboxWarmPool extends KubernetesObject {
 
 /** podsnapshot.gke.io/v1 PodSnapshot: a memory snapshot of a Pod. */
 export interface PodSnapshot extends KubernetesObject {
-  status?: { conditions?: Condition[] };
+  status?: {
+    conditions?: Condition[];
+    /** Where the engine keeps it, and how large it is; absent elsewhere. */
+    storage?: { id: string; sizeBytes: number };
+    /** What it can be restored with; absent elsewhere. */
+    compatibility?: { runtime: string; cpuFeaturesHash: string; image: string; templateRevision: string };
+  };
 }
 
 /** podsnapshot.gke.io/v1 PodSnapshotManualTrigger: asks for one snapshot of one Pod (contract section 4.5). */
@@ -329,5 +335,13 @@ export interface PodSnapshotManualTrigger extends KubernetesObject {
 
 /** podsnapshot.gke.io/v1 PodSnapshotPolicy: which Pods may have snapshots, and where they go. */
 export interface PodSnapshotPolicy extends KubernetesObject {
-  spec: { storageConfigName?: string; selector?: LabelSelector };
+  spec: {
+    storageConfigName?: string;
+    selector?: LabelSelector;
+    snapshotGroupingRules?: {
+      groupByLabelValue?: { labels?: string[] };
+      groupRetentionPolicy?: { maxSnapshotCountPerGroup?: number };
+    };
+  };
+  status?: { conditions?: Condition[] };
 }

@@ -62,6 +62,22 @@ export interface AttachedExec {
   kill(): void;
 }
 
+/** What a snapshot depends on and could differ when it is restored: the program that wrote it, and what the CPU offers the programs in it. */
+export interface RuntimeCompatibility {
+  /** `runsc release-…` */
+  runtime: string;
+  /** Features of the CPU as its kernel names them, sorted. */
+  cpuFeatures: readonly string[];
+}
+
+/** How to take a checkpoint. */
+export interface CheckpointOptions {
+  /** The container goes on where it was; without it, it is stopped and removed. */
+  leaveRunning?: boolean;
+  /** Smaller and slower: such a snapshot is read whole before its container goes on. */
+  compress?: boolean;
+}
+
 /**
  * Runs containers. Implemented by `gvisor` and `process`. Every call is bounded in time; failures throw {@link RuntimeError}
  * with the tool's stderr in the message.
@@ -70,15 +86,17 @@ export interface ContainerRuntime {
   readonly name: 'gvisor' | 'process';
   /** Whether snapshots outlive the engine and the machine. Where they don't, a cold start takes the place of a restore that fails. */
   readonly durableSnapshots: boolean;
+  /** What snapshots taken now can be restored with. */
+  readonly compatibility: RuntimeCompatibility;
   /** Version and platform for people: `runsc release-… (systrap)`. */
   readonly description: string;
   /** Starts a container; resolves once its process was started (not: ready). */
   run(spec: ContainerSpec): Promise<void>;
   /**
    * Stops the container into `directory` (created by the call). The directory appears complete and durable (temporary name, fsync,
-   * rename) or not at all; when the call throws, the container runs on.
+   * rename) or not at all; when the call throws, the container runs on. With `leaveRunning` it runs on in any case.
    */
-  checkpoint(id: string, directory: string): Promise<{ sizeBytes: number }>;
+  checkpoint(id: string, directory: string, options?: CheckpointOptions): Promise<{ sizeBytes: number }>;
   /** Starts a container from a checkpoint's directory. Throws RuntimeError `snapshot_corrupt` when it can't be restored. */
   restore(spec: ContainerSpec, directory: string): Promise<void>;
   /** Removes a snapshot and whatever it keeps alive. Unknown directories are no error. */
@@ -99,7 +117,7 @@ export interface ContainerRuntime {
   close(): Promise<void>;
 }
 
-/** A failed runtime call. Codes: `runtime_unavailable`, `start_failed`, `checkpoint_failed`, `snapshot_corrupt`, `timeout`, `not_running`. */
+/** A failed runtime call. Codes: `runtime_unavailable`, `start_failed`, `checkpoint_failed`, `snapshot_corrupt`, `snapshot_incompatible`, `timeout`, `not_running`. */
 export class RuntimeError extends Error {
   readonly code: string;
 

@@ -217,7 +217,8 @@ function withPast(keys: string[], past: Map<string, unknown>, prefix: string, af
   return then.sort((left, right) => (left < right ? -1 : 1));
 }
 
-const SEPARATOR = '\u0001';
+/** Printable, and in no name: the database's encoding of keys gives control characters in keys of 64 bytes and more back as something else. */
+const SEPARATOR = ' ';
 const join = (name: string, key: string) => `${name}${SEPARATOR}${key}`;
 const split = (recordKey: string) => recordKey.split(SEPARATOR);
 

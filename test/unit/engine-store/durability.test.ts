@@ -47,3 +47,32 @@ it('keeps every acknowledged write through kill -9, and revisions only grow', as
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+it('finds objects with the longest of names again', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'engine-store-names-'));
+  const collection = 'networkpolicies.networking.k8s.io';
+  const keys = [1, 20, 29, 30, 63, 253].map((length) => `default/${'n'.repeat(length)}`);
+  try {
+    const store = openStore({ directory });
+    for (const key of keys)
+      await store.write(
+        collection,
+        key,
+        {
+          apiVersion: 'networking.k8s.io/v1',
+          kind: 'NetworkPolicy',
+          metadata: { namespace: 'default', name: key.slice(8) },
+        },
+        undefined,
+      );
+    await store.close();
+    const again = openStore({ directory });
+    assert.deepEqual(
+      again.list(collection).items.map(({ key, object }) => [key, object.metadata.name]),
+      keys.map((key) => [key, key.slice(8)]),
+    );
+    await again.close();
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

@@ -1,7 +1,10 @@
 import { conditions, rootSchema } from '../schema/metadata.ts';
-import { object, required, type Schema, string } from '../schema/schema.ts';
+import { integer, list, object, required, type Schema, string } from '../schema/schema.ts';
 import { ageColumn, conditionColumn, fieldColumn, nameColumn } from './columns.ts';
 import type { Column, Kind } from './kind.ts';
+
+/** Triggers of which nobody cleans up vanish a day after they are over; their snapshots stay. */
+const TRIGGER_TIME_TO_LIVE_MS = 24 * 60 * 60_000;
 
 const OPEN = { 'x-kubernetes-preserve-unknown-fields': true } as const;
 
@@ -15,6 +18,7 @@ function snapshotKind(
   spec: Schema,
   parts: object,
   columns: Column[],
+  timeToLiveMs?: number,
 ): Kind {
   return {
     group: 'podsnapshot.gke.io',
@@ -24,6 +28,7 @@ function snapshotKind(
     namespaced: true,
     builtIn: false,
     status: true,
+    ...(timeToLiveMs === undefined ? {} : { timeToLiveMs }),
     versions: [
       {
         version: 'v1',
@@ -42,8 +47,29 @@ export const podSnapshot = snapshotKind(
   'podsnapshot',
   'A snapshot of a Pod.',
   object('Where it comes from.', {}, OPEN),
-  {},
-  [ready],
+  {
+    status: object(
+      'The snapshot as it is.',
+      {
+        conditions,
+        storage: object('Where the engine keeps it.', {
+          id: string('Name of its data.'),
+          sizeBytes: integer('Size on disk in bytes.', { minimum: 0 }),
+        }),
+        compatibility: object('What it can be restored with.', {
+          runtime: string('Program and version that wrote it.'),
+          cpuFeaturesHash: string('Hash of the features of the CPU.'),
+          image: string('Images of the containers.'),
+          templateRevision: string('Hash of what the processes were started with.'),
+        }),
+      },
+      OPEN,
+    ),
+  },
+  [
+    ready,
+    fieldColumn('Pod', ['metadata', 'annotations', 'podsnapshot.gke.io/origin-pod'], 'The Pod that it was taken of.'),
+  ],
 );
 
 /** Takes a snapshot of one Pod, once. */
@@ -64,6 +90,7 @@ export const podSnapshotManualTrigger = snapshotKind(
     conditionColumn('Triggered', 'Triggered', 'status', 'Whether it was taken.'),
     fieldColumn('Snapshot', ['status', 'snapshotCreated', 'name'], 'The snapshot.'),
   ],
+  TRIGGER_TIME_TO_LIVE_MS,
 );
 
 /** Which Pods may have snapshots, and how many are kept. */
@@ -71,7 +98,26 @@ export const podSnapshotPolicy = snapshotKind(
   'PodSnapshotPolicy',
   'podsnapshotpolicy',
   'Which Pods may have snapshots, and how many are kept.',
-  object('The policy.', { storageConfigName: string('Where snapshots go.') }, OPEN),
+  object(
+    'The policy.',
+    {
+      storageConfigName: string('Where snapshots go.'),
+      selector: object('Which Pods.', {}, OPEN),
+      snapshotGroupingRules: object(
+        'How many are kept.',
+        {
+          groupByLabelValue: object('A group is what has the same values of these labels.', {
+            labels: list('Names of labels.', string('Name of a label.')),
+          }),
+          groupRetentionPolicy: object('What is kept of a group.', {
+            maxSnapshotCountPerGroup: integer('How many; the oldest go.', { minimum: 1 }),
+          }),
+        },
+        OPEN,
+      ),
+    },
+    OPEN,
+  ),
   {},
   [fieldColumn('Storage', ['spec', 'storageConfigName'], 'Where snapshots go.')],
 );

@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import {
   CHECKPOINT_ANNOTATION,
   isApiError,
+  POD_SNAPSHOTS,
   PODS,
   type Pod,
+  type PodSnapshot,
   type ResourceClient,
   SANDBOXES,
   type Sandbox,
@@ -16,11 +19,13 @@ import type { ContainerRuntime } from '../../runtime/index.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { hibernateAll } from './hibernate.ts';
+import { createKeyedLock } from './keyed-lock.ts';
 import type { LocalPod } from './local-pods.ts';
 import { createPodRecords } from './pod-record.ts';
 import { createPodRunner } from './pod-runner.ts';
+import { type PodSnapshotChange, podSnapshotIdentity, SnapshotRefusedError } from './pod-snapshots.ts';
 import { recoverPods } from './recover.ts';
-import { createSnapshotDirectory } from './snapshots.ts';
+import { createSnapshotDirectory, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
 import { podStatus } from './status.ts';
 
 /** What the Pod controller (the engine's kubelet) needs. */
@@ -32,6 +37,8 @@ export interface PodControllerOptions {
   /** Records, logs and snapshots live below it. */
   engineDirectory: string;
   now?: () => Date;
+  /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves. */
+  podSnapshotChanged(change: PodSnapshotChange): Promise<void>;
   failed(what: string, error: unknown): void;
 }
 
@@ -41,6 +48,13 @@ export interface PodController {
   recovered: Promise<void>;
   /** Path of the log of a Pod's container. */
   logPathOf(podUid: string): string;
+  /**
+   * Takes a snapshot of a Pod that goes on running, for a trigger (its UID). Resolves with the identity of the PodSnapshot, which is in the API by then.
+   * @throws SnapshotRefusedError, RuntimeError
+   */
+  takeSnapshot(pod: { namespace: string; name: string }, trigger: string): Promise<PodSnapshotIdentity>;
+  /** The snapshots on disk. */
+  snapshots: SnapshotDirectory;
   /** Takes every running Pod into a snapshot for the next start and stops it. Returns what could not be kept. */
   hibernate(): Promise<string[]>;
 }
@@ -53,7 +67,11 @@ export function startPodController(options: PodControllerOptions): PodController
   const records = createPodRecords(join(engineDirectory, 'pods'));
   const snapshots = createSnapshotDirectory(join(engineDirectory, 'snapshots'), runtime);
   const logsDirectory = join(engineDirectory, 'logs');
-  const queue = createWorkQueue({ reconcile, failed: (key, error) => options.failed(`pod ${key}`, error) });
+  const lock = createKeyedLock();
+  const queue = createWorkQueue({
+    reconcile: (key) => lock.run(key, () => reconcile(key)),
+    failed: (key, error) => options.failed(`pod ${key}`, error),
+  });
   const runner = createPodRunner({
     runtime,
     network,
@@ -116,8 +134,36 @@ export function startPodController(options: PodControllerOptions): PodController
   async function checkpointIfAsked(pod: Pod, local: LocalPod): Promise<void> {
     const asked = pod.metadata.annotations?.[CHECKPOINT_ANNOTATION] !== undefined;
     if (!asked && local.checkpoint?.status === 'False') delete local.checkpoint;
-    if (asked && local.container.phase === 'running' && local.checkpoint === undefined)
-      await runner.checkpoint(pod, local, pod.metadata.uid ?? '');
+    if (!asked || local.container.phase !== 'running' || local.checkpoint !== undefined) return;
+    const id = pod.metadata.uid ?? '';
+    const identity = podSnapshotIdentity(pod, 'suspend', now());
+    await runner.checkpoint(pod, local, id, identity);
+    // In the API before the Pod goes: whoever waits for that may look for the snapshot at once.
+    if (snapshots.exists(id)) await publish(id);
+  }
+
+  async function publish(id: string): Promise<void> {
+    const record = snapshots.recordOf(id);
+    if (record === undefined) return;
+    await options
+      .podSnapshotChanged({ change: 'taken', id, record, sizeBytes: snapshots.sizeBytesOf(id) })
+      .catch((error) => options.failed(`snapshot ${id}`, error));
+  }
+
+  async function takeSnapshot({ namespace, name }: { namespace: string; name: string }, trigger: string) {
+    const key = `${namespace}/${name}`;
+    return await lock.run(key, async () => {
+      const pod = pods.get(key);
+      if (pod === undefined) throw new SnapshotRefusedError(`there is no Pod "${name}" in namespace "${namespace}"`);
+      const local = locals.get(pod.metadata.uid ?? '');
+      if (local?.container.phase !== 'running' || pod.metadata.deletionTimestamp !== undefined)
+        throw new SnapshotRefusedError(`Pod "${name}" does not run; only a running Pod has a memory to take`);
+      const identity = { ...podSnapshotIdentity(pod, 'trigger', now()), trigger };
+      const id = randomUUID();
+      await runner.copy(pod, local, id, identity);
+      await publish(id);
+      return identity;
+    });
   }
 
   async function finishDeletion(pod: Pod): Promise<void> {
@@ -136,7 +182,7 @@ export function startPodController(options: PodControllerOptions): PodController
   }
 
   async function writeStatus(pod: Pod, local: LocalPod): Promise<void> {
-    const { record, container, lastEnd, checkpoint } = local;
+    const { record, container, lastEnd, checkpoint, restored } = local;
     const status = podStatus(
       {
         pod,
@@ -147,6 +193,7 @@ export function startPodController(options: PodControllerOptions): PodController
         restartCount: record.restartCount,
         lastEnd,
         checkpoint,
+        restored,
       },
       now(),
     );
@@ -161,13 +208,24 @@ export function startPodController(options: PodControllerOptions): PodController
       }
     }
     if (container.phase === 'running' && container.ready && local.restoredFrom !== undefined) {
-      discardSnapshot(local.restoredFrom);
+      outlived(local.restoredFrom);
       delete local.restoredFrom;
     }
   }
 
+  /** A snapshot whose processes go on: one of the engine's own is of no use any more, what becomes of others their policies say. */
+  function outlived(id: string): void {
+    const record = snapshots.recordOf(id);
+    if (record?.podSnapshot === undefined) discardSnapshot(id);
+    else
+      options
+        .podSnapshotChanged({ change: 'outlived', id, record, sizeBytes: 0 })
+        .catch((error) => options.failed(`snapshot ${id}`, error));
+  }
+
   async function recover(): Promise<void> {
     await Promise.all([pods.synced, sandboxes.synced]);
+    const { items: podSnapshots } = await client.list<PodSnapshot>(POD_SNAPSHOTS);
     await recoverPods({
       pods,
       sandboxes,
@@ -177,6 +235,8 @@ export function startPodController(options: PodControllerOptions): PodController
       snapshots,
       runtime,
       network,
+      podSnapshots,
+      publish,
       failed: options.failed,
     });
     recovered = true;
@@ -186,6 +246,8 @@ export function startPodController(options: PodControllerOptions): PodController
   return {
     recovered: recover(),
     logPathOf: runner.logPathOf,
+    takeSnapshot,
+    snapshots,
     hibernate: async () => {
       await queue.close();
       return await hibernateAll({ pods, locals, runner, records, snapshots, runtime, network, writeStatus, close });

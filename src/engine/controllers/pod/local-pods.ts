@@ -11,8 +11,10 @@ export interface LocalPod {
   stopping: boolean;
   lastEnd?: { exitCode: number; message: string; finishedAt: string };
   checkpoint?: { status: 'True' | 'False'; message: string };
-  /** Snapshot that it was started from, until that is not needed any more. */
+  /** Snapshot that it was started from, until its processes go on for sure. */
   restoredFrom?: string;
+  /** What came of restoring it from a PodSnapshot. */
+  restored?: { status: 'True' | 'False'; reason: string; message: string };
   restartTimer?: NodeJS.Timeout;
 }
 

@@ -2,16 +2,23 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
+import {
+  COLD_START_ANNOTATION,
+  type Pod,
+  RESTORE_ANNOTATION,
+  SNAPSHOT_COMPRESSION_ANNOTATION,
+} from '../../../kubernetes/index.ts';
 import type { ImageStore } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
+import { controllerOf } from '../sandbox/ownership.ts';
+import { compatibilityOf, incompatibility } from './compatibility.ts';
 import { containerSpecOf, mainContainer } from './container-spec.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import type { PodRecords } from './pod-record.ts';
 import { followReadiness } from './readiness.ts';
-import { hibernationId, type SnapshotDirectory } from './snapshots.ts';
+import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
 
 /** What running Pods needs. */
 export interface PodRunnerOptions {
@@ -49,7 +56,9 @@ export function createPodRunner(options: PodRunnerOptions) {
     } catch (error) {
       await network.detach(local.record.containerId);
       const message = (error as Error).message;
-      if (error instanceof RuntimeError && error.code === 'snapshot_corrupt') {
+      if (isSnapshotsFault(error)) {
+        const reason = error.code === 'snapshot_incompatible' ? 'SnapshotIncompatible' : 'RestoreFailed';
+        local.restored = { status: 'False', reason, message };
         local.container = { phase: 'waiting', reason: 'SnapshotRestoreFailed', message };
         return;
       }
@@ -65,7 +74,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     const { record } = local;
     const image = await options.images.resolve(mainContainer(pod).image);
     const preferred =
-      (snapshot === undefined ? undefined : snapshots.addressOf(snapshot)) ?? (record.address || undefined);
+      (snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.address) || record.address || undefined;
     const attachment = await network.attach(record.containerId, preferred);
     record.address = attachment.address;
     records.write(record);
@@ -73,11 +82,16 @@ export function createPodRunner(options: PodRunnerOptions) {
     if (snapshot === undefined) await runtime.run(spec);
     else {
       try {
+        requireRestorable(pod, snapshot);
         await runtime.restore(spec, snapshots.pathOf(snapshot));
         local.restoredFrom = snapshot;
+        const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
+        if (name !== undefined)
+          local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
       } catch (error) {
         const cold = !runtime.durableSnapshots || pod.metadata.annotations?.[COLD_START_ANNOTATION] === 'allow';
-        if (!cold || !(error instanceof RuntimeError) || error.code !== 'snapshot_corrupt') throw error;
+        if (!cold || !isSnapshotsFault(error)) throw error;
+        local.restored = { status: 'False', reason: 'StartedCold', message: error.message };
         await network.attach(record.containerId, record.address);
         await runtime.run(spec);
       }
@@ -87,6 +101,45 @@ export function createPodRunner(options: PodRunnerOptions) {
     local.container = { phase: 'running', ready: false };
     const ready = follow(pod, local);
     await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
+  }
+
+  /** @throws RuntimeError `snapshot_incompatible` for a snapshot of another Sandbox, runtime, CPU, image or template */
+  function requireRestorable(pod: Pod, snapshot: string): void {
+    const record = snapshots.recordOf(snapshot);
+    const name = record?.podSnapshot?.name ?? snapshot;
+    const owner = record?.podSnapshot?.owner;
+    const problem =
+      owner !== undefined && owner.uid !== controllerOf(pod)?.uid
+        ? 'it is a snapshot of another sandbox'
+        : record?.compatibility === undefined
+          ? undefined
+          : incompatibility(record.compatibility, compatibilityOf(pod, runtime.compatibility));
+    if (problem !== undefined)
+      throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
+  }
+
+  /** Takes a snapshot, with what must be known of it beside it. */
+  async function capture(
+    pod: Pod,
+    { record: { containerId: id, address } }: LocalPod,
+    snapshot: string,
+    podSnapshot: PodSnapshotIdentity | undefined,
+    leaveRunning: boolean,
+  ): Promise<void> {
+    // What an earlier engine began it wrote down itself.
+    if (!snapshots.begun(snapshot) || snapshots.recordOf(snapshot) === undefined)
+      snapshots.writeRecord(snapshot, {
+        address,
+        compatibility: compatibilityOf(pod, runtime.compatibility),
+        ...(podSnapshot === undefined ? {} : { podSnapshot }),
+      });
+    try {
+      const compress = pod.metadata.annotations?.[SNAPSHOT_COMPRESSION_ANNOTATION] === 'flate';
+      await runtime.checkpoint(id, snapshots.pathOf(snapshot), { leaveRunning, compress });
+    } catch (error) {
+      if (!snapshots.exists(snapshot)) await snapshots.discard(snapshot);
+      throw error;
+    }
   }
 
   /** Watches readiness and the end of a container that runs; resolves when it is ready for the first time. */
@@ -159,13 +212,22 @@ export function createPodRunner(options: PodRunnerOptions) {
       await start(pod, local);
     },
 
-    /** Checkpoints into a snapshot; the outcome becomes part of the Pod's status. */
-    checkpoint: async (pod: Pod, local: LocalPod, snapshot: string): Promise<void> => {
-      const { containerId: id, address } = local.record;
+    /** Copies into a snapshot what goes on running. @throws RuntimeError `checkpoint_failed` */
+    copy: async (pod: Pod, local: LocalPod, snapshot: string, podSnapshot?: PodSnapshotIdentity): Promise<void> => {
+      await capture(pod, local, snapshot, podSnapshot, true);
+    },
+
+    /** Stops into a snapshot; the outcome becomes part of the Pod's status. */
+    checkpoint: async (
+      pod: Pod,
+      local: LocalPod,
+      snapshot: string,
+      podSnapshot?: PodSnapshotIdentity,
+    ): Promise<void> => {
+      const { containerId: id } = local.record;
       local.stopping = true;
       try {
-        if (address !== '') snapshots.writeAddress(snapshot, address);
-        await runtime.checkpoint(id, snapshots.pathOf(snapshot));
+        await capture(pod, local, snapshot, podSnapshot, false);
         local.following?.abort();
         await network.detach(id);
         local.container = { phase: 'stopped-for-snapshot' };
@@ -201,6 +263,11 @@ export function createPodRunner(options: PodRunnerOptions) {
       rmSync(logPathOf(uid), { force: true });
     },
   };
+}
+
+/** Whether a start failed because of its snapshot, so that trying again is of no use. */
+function isSnapshotsFault(error: unknown): error is RuntimeError {
+  return error instanceof RuntimeError && (error.code === 'snapshot_corrupt' || error.code === 'snapshot_incompatible');
 }
 
 /** The runner of Pods. */

@@ -1,4 +1,10 @@
-import { type Pod, RESTORE_ANNOTATION, type Sandbox, SNAPSHOT_ANNOTATION } from '../../../kubernetes/index.ts';
+import {
+  type Pod,
+  type PodSnapshot,
+  RESTORE_ANNOTATION,
+  type Sandbox,
+  SNAPSHOT_ANNOTATION,
+} from '../../../kubernetes/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
 import type { ObjectCache } from '../object-cache.ts';
@@ -17,6 +23,9 @@ export interface RecoveryOptions {
   snapshots: SnapshotDirectory;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
+  podSnapshots: PodSnapshot[];
+  /** Puts a snapshot into the API. */
+  publish(id: string): Promise<void>;
   failed(what: string, error: unknown): void;
 }
 
@@ -75,9 +84,9 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);
 }
 
-/** Removes snapshots that no Sandbox will wake from and no Pod is being restored from. */
+/** Removes snapshots that no Sandbox will wake from, no Pod is being restored from and no PodSnapshot stands for. */
 async function discardUnused(
-  { sandboxes, snapshots, locals }: RecoveryOptions,
+  { sandboxes, snapshots, locals, podSnapshots, publish }: RecoveryOptions,
   pods: Map<string | undefined, Pod>,
 ): Promise<void> {
   const used = new Set<string | undefined>();
@@ -87,5 +96,12 @@ async function discardUnused(
     const restoring = locals.get(uid ?? '')?.container.phase !== 'running';
     if (restoring) used.add(pod.metadata.annotations?.[RESTORE_ANNOTATION]);
   }
-  for (const id of snapshots.list()) if (!used.has(id)) await snapshots.discard(id);
+  const published = new Map(podSnapshots.map(({ metadata, status }) => [status?.storage?.id, metadata]));
+  for (const id of snapshots.list()) {
+    const identity = snapshots.recordOf(id)?.podSnapshot;
+    const object = published.get(id);
+    const stands = identity !== undefined && identity.name === object?.name && identity.namespace === object.namespace;
+    if (!stands && !used.has(id)) await snapshots.discard(id);
+    else if (!stands && identity !== undefined && snapshots.exists(id)) await publish(id);
+  }
 }

@@ -1,15 +1,45 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { OwnerReference } from '../../../kubernetes/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
+import type { SnapshotCompatibility } from './compatibility.ts';
 
-/** Snapshots of the engine on disk: a directory for each, and beside it the address that its connections know. */
+/** The PodSnapshot that stands for a snapshot in the API: enough to write it again. */
+export interface PodSnapshotIdentity {
+  namespace: string;
+  name: string;
+  /** Name of the Pod that it was taken of, and that Pod's labels. */
+  pod: string;
+  labels: Record<string, string>;
+  /** Taken by suspending a Sandbox, or because a trigger asked for it. */
+  cause: 'suspend' | 'trigger';
+  /** UID of that trigger. */
+  trigger?: string;
+  /** Milliseconds of the epoch. */
+  takenAtMs: number;
+  /** The Sandbox: the snapshot is its own, goes with it and is restored for no other. */
+  owner?: OwnerReference;
+}
+
+/** What is kept beside the data of a snapshot. */
+export interface SnapshotRecord {
+  /** The address that its connections know; empty when there is none worth keeping. */
+  address: string;
+  compatibility?: SnapshotCompatibility;
+  /** Absent for snapshots that the engine keeps for itself. */
+  podSnapshot?: PodSnapshotIdentity;
+}
+
+/** Snapshots of the engine on disk: a directory for each, and beside it what must be known of it. */
 export interface SnapshotDirectory {
   pathOf(id: string): string;
   exists(id: string): boolean;
   /** True also for one whose writing began and may still go on. */
   begun(id: string): boolean;
-  writeAddress(id: string, address: string): void;
-  addressOf(id: string): string | undefined;
+  /** Written before the data: data without a record would be of no use. */
+  writeRecord(id: string, record: SnapshotRecord): void;
+  recordOf(id: string): SnapshotRecord | undefined;
+  sizeBytesOf(id: string): number;
   discard(id: string): Promise<void>;
   /** Ids of all snapshots, complete or not. */
   list(): string[];
@@ -24,20 +54,22 @@ export function hibernationId(podUid: string): string {
 export function createSnapshotDirectory(directory: string, runtime: ContainerRuntime): SnapshotDirectory {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const pathOf = (id: string) => join(directory, id);
-  const addressPathOf = (id: string) => join(directory, `${id}.json`);
+  const recordPathOf = (id: string) => join(directory, `${id}.json`);
   return {
     pathOf,
     exists: (id) => existsSync(pathOf(id)),
     begun: (id) => existsSync(pathOf(id)) || existsSync(`${pathOf(id)}.partial`),
-    writeAddress: (id, address) => writeFileSync(addressPathOf(id), JSON.stringify({ address }), { mode: 0o600 }),
-    addressOf: (id) => {
-      if (!existsSync(addressPathOf(id))) return undefined;
-      return (JSON.parse(readFileSync(addressPathOf(id), 'utf8')) as { address: string }).address;
+    writeRecord: (id, record) => {
+      writeFileSync(`${recordPathOf(id)}.new`, JSON.stringify(record), { mode: 0o600 });
+      renameSync(`${recordPathOf(id)}.new`, recordPathOf(id));
     },
+    recordOf: (id) =>
+      existsSync(recordPathOf(id)) ? (JSON.parse(readFileSync(recordPathOf(id), 'utf8')) as SnapshotRecord) : undefined,
+    sizeBytesOf: (id) => readdirSync(pathOf(id)).reduce((sum, file) => sum + statSync(join(pathOf(id), file)).size, 0),
     discard: async (id) => {
       await runtime.discardSnapshot(pathOf(id));
-      rmSync(addressPathOf(id), { force: true });
+      rmSync(recordPathOf(id), { force: true });
     },
-    list: () => [...new Set(readdirSync(directory).map((file) => file.replace(/\.(json|partial)$/, '')))],
+    list: () => [...new Set(readdirSync(directory).map((file) => file.replace(/\.(json\.new|json|partial)$/, '')))],
   };
 }

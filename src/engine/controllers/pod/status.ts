@@ -1,5 +1,11 @@
-import { CHECKPOINTED_CONDITION, type Condition, type ContainerStatus, type Pod } from '../../../kubernetes/index.ts';
-import { mergeConditions, rfc3339, type WantedCondition } from '../conditions.ts';
+import {
+  CHECKPOINTED_CONDITION,
+  type Condition,
+  type ContainerStatus,
+  POD_RESTORED_CONDITION,
+  type Pod,
+} from '../../../kubernetes/index.ts';
+import { conditionOf, mergeConditions, rfc3339, type WantedCondition } from '../conditions.ts';
 
 /** What the engine knows of a Pod's container now. */
 export type ContainerPhase =
@@ -19,6 +25,8 @@ export interface PodFindings {
   /** The way in which the container ended last, while it runs again. */
   lastEnd?: { exitCode: number; message: string; finishedAt: string } | undefined;
   checkpoint?: { status: 'True' | 'False'; message: string } | undefined;
+  /** What came of restoring it from a PodSnapshot; what its status says already stays true when this is absent. */
+  restored?: { status: 'True' | 'False'; reason: string; message: string } | undefined;
 }
 
 /** The status that a kubelet would write. */
@@ -33,6 +41,11 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
     readiness('ContainersReady', ready, main?.name ?? ''),
     readiness('Ready', ready, main?.name ?? ''),
   ];
+  const restored = findings.restored ?? conditionOf(pod, POD_RESTORED_CONDITION);
+  if (restored !== undefined) {
+    const { status, reason = '', message = '' } = restored;
+    wanted.push({ type: POD_RESTORED_CONDITION, status, reason, message });
+  }
   if (findings.checkpoint !== undefined) {
     const { status, message } = findings.checkpoint;
     wanted.push({

@@ -15,6 +15,7 @@ import {
 import { conditionOf } from '../conditions.ts';
 import type { EventRecorder } from '../events.ts';
 import { annotate, deleteIfThere, find } from './api.ts';
+import { SnapshotChoiceError } from './choose-snapshot.ts';
 import { ownershipOf } from './ownership.ts';
 import { podNameOf } from './pod-for-sandbox.ts';
 import { forgetSnapshot, hasOutlivedSnapshot, run } from './run.ts';
@@ -189,6 +190,8 @@ async function attempt<T>(step: () => Promise<T>): Promise<{ value?: T; trouble?
     return { value: await step() };
   } catch (error) {
     if (error instanceof MultiplePodsError) return { trouble: { reason: 'MultiplePods', message: error.message } };
+    if (error instanceof SnapshotChoiceError)
+      return { trouble: { reason: 'SnapshotRestoreFailed', message: error.message } };
     if (error instanceof ApiError && PASSING.includes(error.code)) throw error;
     return { trouble: { reason: 'ReconcilerError', message: (error as Error).message }, failure: error };
   }

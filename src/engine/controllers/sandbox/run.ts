@@ -12,6 +12,7 @@ import {
 } from '../../../kubernetes/index.ts';
 import { conditionOf } from '../conditions.ts';
 import { annotate, deleteIfThere, find } from './api.ts';
+import { chooseSnapshot } from './choose-snapshot.ts';
 import { ownerReferenceTo, ownershipOf, requireAdoptable } from './ownership.ts';
 import { type MetadataPatch, metadataDrift, podForSandbox } from './pod-for-sandbox.ts';
 import { restoreFailure } from './status.ts';
@@ -62,7 +63,7 @@ async function bringIntoStep(client: ResourceClient, sandbox: Sandbox, pod: Pod,
 }
 
 async function createPod(sandbox: Sandbox, { client, snapshots, nodeName }: RunDependencies): Promise<Pod> {
-  const restoreFrom = snapshots ? sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION] : undefined;
+  const restoreFrom = snapshots ? await chooseSnapshot(client, sandbox) : undefined;
   const pod = podForSandbox(sandbox, { restoreFrom, nodeName });
   try {
     return await client.create<Pod>(PODS, pod);
@@ -81,14 +82,15 @@ function mayNowStartCold(sandbox: Sandbox, pod: Pod): boolean {
 }
 
 /**
- * Whether the Sandbox goes on beyond its snapshot: the Pod that was restored from it is Ready. From then on the snapshot is the past, and
- * must never be restored again.
+ * Whether the Sandbox goes on beyond the snapshot in which it was suspended: a Pod that was restored, from that or from one that was named, is Ready. From
+ * then on it is the past, and must not be restored again by itself.
  */
 export function hasOutlivedSnapshot(sandbox: Sandbox, pod: Pod | undefined): boolean {
   const snapshot = sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION];
   return (
     snapshot !== undefined &&
-    pod?.metadata.annotations?.[RESTORE_ANNOTATION] === snapshot &&
+    pod?.metadata.uid !== snapshot &&
+    pod?.metadata.annotations?.[RESTORE_ANNOTATION] !== undefined &&
     conditionOf(pod, 'Ready')?.status === 'True'
   );
 }

@@ -23,7 +23,7 @@ export interface SuspendedState {
 
 /** Why the Pod of a Sandbox could not be brought to where it should be. */
 export interface Trouble {
-  reason: 'MultiplePods' | 'ReconcilerError';
+  reason: 'MultiplePods' | 'ReconcilerError' | 'SnapshotRestoreFailed';
   message: string;
 }
 
@@ -139,7 +139,10 @@ function readyCondition(findings: SandboxFindings): { status: 'True' | 'False'; 
   const { sandbox, pod, suspended, trouble } = findings;
   const no = (reason: string, message: string) => ({ status: 'False', reason, message }) as const;
   if (trouble !== undefined)
-    return no(trouble.reason, trouble.reason === 'MultiplePods' ? trouble.message : `Error seen: ${trouble.message}`);
+    return no(
+      trouble.reason,
+      trouble.reason === 'ReconcilerError' ? `Error seen: ${trouble.message}` : trouble.message,
+    );
   // A pause whose snapshot failed did not happen: the Pod is as ready as it is.
   if (sandbox.spec.operatingMode === 'Suspended' && suspended.reason !== 'SnapshotFailed')
     return no('SandboxSuspended', pod === undefined ? 'Sandbox is suspended' : 'Sandbox is suspending');

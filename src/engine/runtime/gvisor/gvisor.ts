@@ -7,6 +7,7 @@ import { CONTAINER_ID_LENGTH } from '../container-id.ts';
 import { unmountBelow } from '../mounts.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 import { writeBundle } from './bundle.ts';
+import { cpuFeatures } from './cpu-features.ts';
 import { execThroughRunsc } from './exec.ts';
 import { connectThroughRunsc } from './port.ts';
 import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
@@ -117,6 +118,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
   return {
     name: 'gvisor',
     durableSnapshots: true,
+    compatibility: { runtime: `runsc ${version}`, cpuFeatures: cpuFeatures() },
     description: `gVisor (runsc ${version}, ${runsc.platform})`,
 
     run: async (spec) => {
@@ -138,7 +140,8 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
         const flags = [
           'restore',
           '--detach',
-          '--background',
+          // runsc loads the pages of a compressed image only as a whole.
+          ...(existsSync(join(directory, 'pages.img')) ? ['--background'] : []),
           `--bundle=${bundle}`,
           `--image-path=${directory}`,
           spec.id,
@@ -151,7 +154,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       }
     },
 
-    checkpoint: async (id, directory) => {
+    checkpoint: async (id, directory, { leaveRunning = false, compress = false } = {}) => {
       if (existsSync(directory) || existsSync(directory + PARTIAL_SUFFIX)) {
         if (await finishEarlierCheckpoint(id, directory)) return verifySnapshot(directory);
       }
@@ -164,7 +167,15 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       const partial = directory + PARTIAL_SUFFIX;
       try {
         mkdirSync(partial, { mode: 0o700 });
-        const checkpoint = [runsc.path, ...globalFlags(forContainer(id)), 'checkpoint', `--image-path=${partial}`, id];
+        const checkpoint = [
+          runsc.path,
+          ...globalFlags(forContainer(id)),
+          'checkpoint',
+          `--image-path=${partial}`,
+          `--compression=${compress ? 'flate-best-speed' : 'none'}`,
+          ...(leaveRunning ? ['--leave-running'] : []),
+          id,
+        ];
         const script = ['-c', CHECKPOINT_SCRIPT, 'checkpoint', partial, directory, ...checkpoint];
         await runCommand('/bin/sh', script, { timeoutMs: RUNSC_TIMEOUT_MS, failureCode: 'checkpoint_failed' });
       } catch (error) {
@@ -173,7 +184,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       } finally {
         reservedBytes -= estimateBytes;
       }
-      await remove(id);
+      if (!leaveRunning) await remove(id);
       return verifySnapshot(directory);
     },
 

@@ -76,6 +76,7 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
   return {
     name: 'process',
     durableSnapshots: false,
+    compatibility: { runtime: 'process', cpuFeatures: [] },
     description: 'plain processes, which isolates nothing',
 
     run: async (spec) => {
@@ -109,7 +110,12 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       writeRecord(recordPathOf(spec.id), { pid, startTime: startTimeOf(pid) ?? '', home });
     },
 
-    checkpoint: async (id, directory) => {
+    checkpoint: async (id, directory, options = {}) => {
+      if (options.leaveRunning === true)
+        throw new RuntimeError(
+          'checkpoint_failed',
+          'the process runtime has no copy of a running process to give; use --runtime gvisor for snapshots',
+        );
       if (existsSync(directory)) return { sizeBytes: 0 };
       const record = readRecord(recordPathOf(id));
       if (record === undefined || !isSame(record)) throw new RuntimeError('not_running', `process ${id} does not run`);

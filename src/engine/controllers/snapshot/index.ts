@@ -1,0 +1,205 @@
+import {
+  type KubernetesObject,
+  POD_SNAPSHOT_MANUAL_TRIGGERS,
+  POD_SNAPSHOT_POLICIES,
+  POD_SNAPSHOT_STORAGE_CONFIGS,
+  POD_SNAPSHOTS,
+  type PodSnapshot,
+  type PodSnapshotManualTrigger,
+  type PodSnapshotPolicy,
+  type ResourceClient,
+  type ResourceType,
+  SANDBOXES,
+  type Sandbox,
+  SNAPSHOT_ANNOTATION,
+} from '../../../kubernetes/index.ts';
+import type { RuntimeCompatibility } from '../../runtime/index.ts';
+import { conditionOf, mergeConditions, type WantedCondition } from '../conditions.ts';
+import { createObjectCache, keyOf } from '../object-cache.ts';
+import { machineIncompatibility } from '../pod/compatibility.ts';
+import type { PodController } from '../pod/index.ts';
+import { annotate, deleteIfThere, find } from '../sandbox/api.ts';
+import type { RunningController } from '../sandbox/index.ts';
+import { createWorkQueue } from '../work-queue.ts';
+import { CAUSE_ANNOTATION, readyCondition, TRIGGER_ANNOTATION } from './pod-snapshot.ts';
+import { surplusSnapshots } from './retention.ts';
+import { carryOut, isOver } from './trigger.ts';
+
+export { createSnapshotPublisher } from './publisher.ts';
+
+/** What the snapshot controller needs. */
+export interface SnapshotControllerOptions {
+  client: ResourceClient;
+  pods: Pick<PodController, 'takeSnapshot' | 'snapshots'>;
+  /** What snapshots can be restored with here. */
+  compatibility: RuntimeCompatibility;
+  now?: () => Date;
+  failed(what: string, error: unknown): void;
+}
+
+/** An object of which only the conditions of its status are looked at. */
+type Conditioned = KubernetesObject & { status?: PodSnapshotPolicy['status'] };
+
+const KEPT_HERE: WantedCondition = {
+  type: 'Ready',
+  status: 'True',
+  reason: 'KeptOnThisMachine',
+  message: 'This engine keeps all snapshots in its state directory, whatever storage is named',
+};
+
+/**
+ * podsnapshot.gke.io/v1 on one machine (contract section 4.5): carries out triggers, removes what is too many, and lets data and PodSnapshots go
+ * together. It starts after the Pod controller has recovered.
+ */
+export function startSnapshotController(options: SnapshotControllerOptions): RunningController {
+  const { client, failed, now = () => new Date() } = options;
+  const { snapshots } = options.pods;
+  /** What was taken by this process: the cache may be a moment behind. */
+  const takenNow = new Map<string, string>();
+
+  const triggerQueue = createWorkQueue({
+    reconcile: async (key) => {
+      const trigger = triggers.get(key);
+      if (trigger === undefined || trigger.metadata.deletionTimestamp !== undefined || isOver(trigger)) return;
+      await carryOut(trigger, { client, now, takenBefore, take });
+      takenNow.delete(trigger.metadata.uid ?? '');
+    },
+    failed: (key, error) => failed(`snapshot trigger ${key}`, error),
+  });
+  const namespaceQueue = createWorkQueue({
+    reconcile: removeSurplus,
+    failed: (namespace, error) => failed(`retention of snapshots in ${namespace}`, error),
+  });
+
+  function takenBefore(trigger: string): string | undefined {
+    const found = [...podSnapshots.values()].find(
+      ({ metadata }) => metadata.annotations?.[TRIGGER_ANNOTATION] === trigger,
+    );
+    return takenNow.get(trigger) ?? found?.metadata.name;
+  }
+
+  async function take(pod: { namespace: string; name: string }, trigger: string): Promise<string> {
+    const { name } = await options.pods.takeSnapshot(pod, trigger);
+    takenNow.set(trigger, name);
+    return name;
+  }
+
+  const watching = (what: string) => (error: unknown) => failed(`watching ${what}`, error);
+  const podSnapshots = createObjectCache<PodSnapshot>(
+    client,
+    POD_SNAPSHOTS,
+    (after, before) => {
+      if (after === undefined && before !== undefined)
+        discard(before).catch((error) => failed(`data of snapshot ${keyOf(before)}`, error));
+      if (after === undefined) return;
+      namespaceQueue.add(after.metadata.namespace ?? '');
+      // Those that the engine took are written with their status; this is somebody else's work.
+      if (after.metadata.annotations?.[CAUSE_ANNOTATION] === undefined) judge(after);
+    },
+    watching('snapshots'),
+  );
+  const policies = createObjectCache<PodSnapshotPolicy>(
+    client,
+    POD_SNAPSHOT_POLICIES,
+    (after) => {
+      if (after === undefined) return;
+      namespaceQueue.add(after.metadata.namespace ?? '');
+      say(POD_SNAPSHOT_POLICIES, after, KEPT_HERE);
+    },
+    watching('snapshot policies'),
+  );
+  const storageConfigs = createObjectCache<Conditioned>(
+    client,
+    POD_SNAPSHOT_STORAGE_CONFIGS,
+    (after) => {
+      if (after !== undefined) say(POD_SNAPSHOT_STORAGE_CONFIGS, after, KEPT_HERE);
+    },
+    watching('snapshot storage'),
+  );
+  const triggers = createObjectCache<PodSnapshotManualTrigger>(
+    client,
+    POD_SNAPSHOT_MANUAL_TRIGGERS,
+    (after) => {
+      // Before all snapshots are known, one that was taken already might be taken again.
+      if (after !== undefined && !isOver(after)) podSnapshots.synced.then(() => triggerQueue.add(keyOf(after)));
+    },
+    watching('snapshot triggers'),
+  );
+  const judged = podSnapshots.synced.then(() => {
+    for (const snapshot of podSnapshots.values()) judge(snapshot);
+  });
+
+  /** Whether the data of a PodSnapshot is there and of use on this machine. */
+  function judge(snapshot: PodSnapshot): void {
+    const id = dataOf(snapshot);
+    const taken = id === undefined ? undefined : snapshots.recordOf(id)?.compatibility;
+    const incompatible = taken === undefined ? undefined : machineIncompatibility(taken, options.compatibility);
+    const problem =
+      id === undefined || !snapshots.exists(id)
+        ? { reason: 'DataMissing', message: 'This engine has no data of this snapshot' }
+        : incompatible === undefined
+          ? undefined
+          : { reason: 'Incompatible', message: `It can't be restored here: ${incompatible}` };
+    say(POD_SNAPSHOTS, snapshot, readyCondition(problem));
+  }
+
+  /** Id of a PodSnapshot's data; undefined for an object that only says it had some. */
+  function dataOf({ metadata, status }: PodSnapshot): string | undefined {
+    const id = status?.storage?.id;
+    if (id === undefined || !snapshots.list().includes(id)) return undefined;
+    const identity = snapshots.recordOf(id)?.podSnapshot;
+    return identity?.name === metadata.name && identity.namespace === metadata.namespace ? id : undefined;
+  }
+
+  /** A Sandbox that would wake from a snapshot which is deleted starts anew: that is what deleting it asks for. */
+  async function discard(snapshot: PodSnapshot): Promise<void> {
+    const id = dataOf(snapshot);
+    if (id === undefined) return;
+    const sandbox = await sandboxOf(snapshot);
+    if (sandbox?.metadata.annotations?.[SNAPSHOT_ANNOTATION] === id)
+      await annotate(client, SANDBOXES, sandbox, { [SNAPSHOT_ANNOTATION]: null });
+    await snapshots.discard(id);
+  }
+
+  async function sandboxOf({ metadata }: PodSnapshot): Promise<Sandbox | undefined> {
+    const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'Sandbox');
+    if (owner === undefined) return undefined;
+    const sandbox = await find<Sandbox>(client, SANDBOXES, { ...metadata, name: owner.name });
+    return sandbox?.metadata.uid === owner.uid ? sandbox : undefined;
+  }
+
+  async function removeSurplus(namespace: string): Promise<void> {
+    const within = <T extends KubernetesObject>(objects: Iterable<T>) =>
+      [...objects].filter(({ metadata }) => metadata.namespace === namespace);
+    const kept = within(podSnapshots.values()).filter(({ status }) => status?.storage !== undefined);
+    for (const snapshot of surplusSnapshots(kept, within(policies.values()))) {
+      const sandbox = await sandboxOf(snapshot);
+      // What a Sandbox sleeps in is not history.
+      if (
+        sandbox?.metadata.annotations?.[SNAPSHOT_ANNOTATION] === snapshot.status?.storage?.id &&
+        sandbox !== undefined
+      )
+        continue;
+      await deleteIfThere(client, POD_SNAPSHOTS, snapshot);
+    }
+  }
+
+  function say(type: ResourceType, object: Conditioned, wanted: WantedCondition): void {
+    const { status, reason, message } = conditionOf(object, wanted.type) ?? {};
+    if (status === wanted.status && reason === wanted.reason && message === wanted.message) return;
+    const conditions = mergeConditions(object.status?.conditions, [wanted], now(), [wanted.type]);
+    const patch = { metadata: { uid: object.metadata.uid }, status: { conditions } };
+    client
+      .patch(type, object.metadata, patch, { type: 'merge', subresource: 'status' })
+      .catch((error) => failed(`status of ${type.plural}/${keyOf(object)}`, error));
+  }
+
+  const caches = [podSnapshots, policies, storageConfigs, triggers];
+  return {
+    synced: Promise.all([judged, ...caches.map(({ synced }) => synced)]).then(() => {}),
+    close: async () => {
+      for (const cache of caches) cache.close();
+      await Promise.all([triggerQueue.close(), namespaceQueue.close()]);
+    },
+  };
+}
