@@ -46,6 +46,9 @@ export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNe
   const gateway = dotted(subnet.base + 1);
   let next = 2;
   if (firewall) installFirewall(engineTag);
+  // What is for a sandbox that is gone must never leave this machine by its default route: somebody there might even answer.
+  const range = `${dotted(subnet.base)}/${32 - Math.log2(subnet.size)}`;
+  execFileSync('ip', ['route', 'replace', 'unreachable', range]);
 
   const namespaceOf = (id: string) => `sandbox-router-${engineTag}-${id}`;
   const linkOf = (id: string) => `s${engineTag}${id}`;
@@ -126,6 +129,7 @@ export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNe
       if (value !== undefined) assign(id, value);
     },
     close: async () => {
+      await execute('ip', ['route', 'delete', 'unreachable', range]).catch(() => {});
       if (firewall) await execute('nft', ['delete', 'table', 'inet', tableOf(engineTag)]).catch(() => {});
     },
   };

@@ -20,7 +20,7 @@ import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
-import type { LocalPod } from './local-pods.ts';
+import { type LocalPod, localKey } from './local-pods.ts';
 import { createPodRecords } from './pod-record.ts';
 import { createPodRunner } from './pod-runner.ts';
 import { type PodSnapshotChange, podSnapshotIdentity, SnapshotRefusedError } from './pod-snapshots.ts';
@@ -239,6 +239,13 @@ export function startPodController(options: PodControllerOptions): PodController
       publish,
       failed: options.failed,
     });
+    // Before anybody acts on it: what the API says is from before the end, of containers that may be gone and addresses that nobody has.
+    await Promise.all(
+      [...locals.values()].map(async (local) => {
+        const pod = pods.get(localKey(local));
+        if (pod?.metadata.uid === local.record.uid) await writeStatus(pod, local);
+      }),
+    );
     recovered = true;
     for (const pod of pods.values()) queue.add(keyOf(pod));
   }
