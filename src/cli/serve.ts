@@ -68,10 +68,16 @@ export async function startConfiguredRouter(
 /** One worker's part of what is bounded for a router. Connections are dealt out in turn, so each has about the same. */
 function sharedAmong(options: RouterOptions, workers: Settings['workers']): RouterOptions {
   const part = (bound: number) => Math.ceil(bound / workerCount(workers));
-  const { holdTimeoutMs, heldPerSandbox, heldTotal } = options.wakeLimits;
+  const { heldPerSandbox, heldTotal, heldBytes, concurrentWakes } = options.wakeLimits;
   return {
     ...options,
-    wakeLimits: { holdTimeoutMs, heldPerSandbox: part(heldPerSandbox), heldTotal: part(heldTotal) },
+    wakeLimits: {
+      ...options.wakeLimits,
+      heldPerSandbox: part(heldPerSandbox),
+      heldTotal: part(heldTotal),
+      heldBytes: part(heldBytes),
+      concurrentWakes: part(concurrentWakes),
+    },
   };
 }
 
@@ -111,7 +117,10 @@ function routerOptions(
       holdTimeoutMs: settings.holdTimeoutMs,
       heldPerSandbox: settings.heldPerSandbox,
       heldTotal: settings.heldTotal,
+      heldBytes: settings.heldBytes,
+      concurrentWakes: settings.concurrentWakes,
     },
+    quietAgents: { unfurlers: settings.unfurlerAgents, monitors: settings.monitorAgents },
     idle: idleOptions(settings, client, upFiles !== undefined),
     replicaNamespace: upFiles === undefined ? settings.leaseNamespace : undefined,
     maxBodyBytes: settings.maxBodyBytes,

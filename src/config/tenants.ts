@@ -19,10 +19,12 @@ export interface TenantLimits {
   bytesPerSecond?: number;
   /** Largest request body. */
   maxBodyBytes?: number;
+  /** Wakes under way at once. */
+  concurrentWakes?: number;
 }
 
 /** Bounds of each sandbox of a tenant. */
-export type SandboxLimits = Omit<TenantLimits, 'awake'>;
+export type SandboxLimits = Omit<TenantLimits, 'awake' | 'concurrentWakes'>;
 
 /** A tenant as the configuration file has it. */
 export interface TenantSettings {
@@ -35,6 +37,8 @@ export interface TenantSettings {
   /** In place of the router's `runtimeClasses`. */
   runtimeClasses?: readonly string[];
   limits: TenantLimits;
+  /** Its share of wakes where tenants compete, 1 without it. */
+  weight?: number;
   sandboxLimits: SandboxLimits;
   /** For sandboxes without an annotation; 0 for never. */
   idleTimeoutMs?: number;
@@ -50,8 +54,9 @@ const limitFields = {
   webSockets: aCount,
   bytesPerSecond: aRate,
   maxBodyBytes: aCount,
+  concurrentWakes: aCount,
 };
-const { awake: _awake, ...sandboxLimitFields } = limitFields;
+const { awake: _awake, concurrentWakes: _concurrentWakes, ...sandboxLimitFields } = limitFields;
 const aClass: Reader<string> = (raw, where) => {
   if (typeof raw !== 'string' || !/^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/.test(raw))
     throw new Error(`${where} must be a class such as restricted, not ${JSON.stringify(raw)}`);
@@ -85,6 +90,7 @@ function parseTenant(name: string, raw: unknown): TenantSettings {
     runtimeClasses: listOf(aClass),
     limits: (value, at) => readMapping(value, at, limitFields),
     sandboxLimits: (value, at) => readMapping(value, at, sandboxLimitFields),
+    weight: aRate,
     idleTimeout: anIdleTimeout,
   });
   const owned = namespaces ?? [name];

@@ -41,6 +41,10 @@ export const SAFE_TO_EVICT_ANNOTATION = 'cluster-autoscaler.kubernetes.io/safe-t
 export const PORT_ANNOTATION = 'sandbox-router/port';
 /** Annotation on a Sandbox: `never` keeps requests from waking it. */
 export const WAKE_ANNOTATION = 'sandbox-router/wake';
+/** Annotation on a Sandbox: quiet intents (`prefetch`, `head`, …) that wake it and count as use all the same; `all` for every one. */
+export const WAKE_ON_ANNOTATION = 'sandbox-router/wake-on';
+/** Annotation on a Sandbox: JSON of fixed answers by path, given while it is asleep. */
+export const ASLEEP_ANSWER_ANNOTATION = 'sandbox-router/asleep-answer';
 /** Annotation on a Sandbox: pause after this time without activity (`10m`; `never`). */
 export const IDLE_TIMEOUT_ANNOTATION = 'sandbox-router/idle-timeout';
 /** Name of the Lease by which routers choose the one that pauses idle sandboxes. */

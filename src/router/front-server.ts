@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import { createFrontListener, type TlsOptions } from './front-listener.ts';
 import { problemBytes } from './problem.ts';
 import type { SandboxProxy } from './proxy/index.ts';
+import { isWakeUrl } from './wake/index.ts';
 
 /** Request line and headers together. */
 const MAX_HEADER_BYTES = 32_768;
@@ -26,6 +27,7 @@ export function createFrontServer(
   baseDomain: string | undefined,
   tls: TlsOptions | undefined,
 ): FrontServer {
+  const isOurs = (url: string, host: string | undefined) => isOwnPath(url, host, baseDomain);
   let draining = false;
   let server!: Server;
   const upgrades = createServer();
@@ -45,7 +47,7 @@ export function createFrontServer(
         tls,
       );
       server.on('request', (request, response) => {
-        if (isOurs(request.url ?? '', request.headers.host, baseDomain)) control(request, response);
+        if (isOurs(request.url ?? '', request.headers.host)) control(request, response);
         else {
           // Who is told to close asks elsewhere next time; who isn't might ask just as we close.
           if (draining) response.shouldKeepAlive = false;
@@ -53,14 +55,13 @@ export function createFrontServer(
         }
       });
       server.on('checkContinue', (request, response) => {
-        if (isOurs(request.url ?? '', request.headers.host, baseDomain)) {
+        if (isOurs(request.url ?? '', request.headers.host)) {
           response.writeContinue();
           control(request, response);
         } else proxy.handle(request, response, true);
       });
       server.on('upgrade', (request, socket, head) => {
-        if (isOurs(request.url ?? '', request.headers.host, baseDomain))
-          upgrades.emit('upgrade', request, socket, head);
+        if (isOurs(request.url ?? '', request.headers.host)) upgrades.emit('upgrade', request, socket, head);
         else proxy.upgrade(request, socket, head);
       });
       return server;
@@ -78,10 +79,11 @@ export function createFrontServer(
   };
 }
 
-/** `/-/…` and `/healthz` are the router's own; on a sandbox's own origin only `/-/link/…`, as its cookie can be set nowhere else. */
-function isOurs(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
+/** `/-/…` and `/healthz` are the router's own; on a sandbox's own origin only `/-/link/…`, as its cookie can be set nowhere else, and the state of a wake, for the page that waits for it. */
+function isOwnPath(url: string, host: string | undefined, baseDomain: string | undefined): boolean {
   const own = (url.charCodeAt(1) === 45 && url.charCodeAt(2) === 47) || url === '/healthz';
-  if (!own || baseDomain === undefined || host === undefined || url.startsWith('/-/link/')) return own;
+  if (!own || baseDomain === undefined || host === undefined || url.startsWith('/-/link/') || isWakeUrl(url))
+    return own;
   return !host.toLowerCase().replace(/:\d+$/, '').endsWith(`.${baseDomain}`);
 }
 

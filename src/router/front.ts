@@ -18,7 +18,14 @@ import type { FrontOptions } from './options.ts';
 import { createAwakeCount, createLimits, type Policy, refusedByClass, type Tenant } from './policy/index.ts';
 import { createBrowserGate, createProxy, type RequestOutcome } from './proxy/index.ts';
 import type { PodRecord, Route } from './table/index.ts';
-import { type ActivityTracker, createActivityTracker, createWaker } from './wake/index.ts';
+import {
+  type ActivityTracker,
+  createActivityTracker,
+  createAsleepAnswers,
+  createIntentReader,
+  createWaker,
+  withDefaults,
+} from './wake/index.ts';
 
 /** Everything that answers requests, over a view of the cluster. */
 export interface Front {
@@ -70,6 +77,8 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     identity: options.identity,
     anonymous: ANONYMOUS,
     waker,
+    asleep: createAsleepAnswers(),
+    intents: createIntentReader(withDefaults(options.quietAgents)),
     limits,
     refusedByClass: judgeClasses,
     pools,
@@ -100,6 +109,8 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     auditLinesDropped: () => options.audit?.droppedLines() ?? 0,
     inFlight: proxy.inFlight,
     held: waker.heldCount,
+    heldBytes: waker.heldBytes,
+    queuedWakes: waker.queuedCount,
     tunnels: tunnels.count,
     sandboxes: table.size,
     suspectPods: table.suspectCount,
@@ -118,6 +129,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
 
   const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain, options.tls);
   const streams = registerControlApi(fastify, {
+    waker,
     client: options.client,
     namespaces: options.namespaces,
     urlsOf: createUrls(proxies, options.baseDomain),

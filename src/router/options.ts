@@ -44,6 +44,8 @@ export interface FrontOptions {
   tls: TlsOptions | undefined;
   browsers: BrowserSettings;
   wakeLimits: WakeLimits;
+  /** Texts in `User-Agent` of those who neither wake nor use; `default` stands for those built in. */
+  quietAgents: { unfurlers: readonly string[]; monitors: readonly string[] };
   maxBodyBytes: number;
   /** Whether every answer carries the RateLimit header fields, not refusals alone. */
   rateLimitFields: boolean;

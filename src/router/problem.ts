@@ -49,6 +49,8 @@ export interface Problem {
   retryAfterSeconds?: number;
   /** Values of `RateLimit-Policy` and `RateLimit`, where a quota is the reason. */
   rateLimit?: { policy: string; state: string };
+  /** What of `Prefer` was followed (RFC 7240 section 3). */
+  preferenceApplied?: string;
 }
 
 /** A problem thrown where returning it would obscure the way. */
@@ -78,6 +80,7 @@ export function renderProblem(
     headers['ratelimit-policy'] = problem.rateLimit.policy;
     headers.ratelimit = problem.rateLimit.state;
   }
+  if (problem.preferenceApplied !== undefined) headers['preference-applied'] = problem.preferenceApplied;
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="sandbox-router"';
   if (asPage) {
     headers['content-type'] = 'text/html; charset=utf-8';

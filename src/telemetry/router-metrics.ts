@@ -13,6 +13,8 @@ export interface RouterMetrics {
 export interface RouterGauges {
   inFlight(): number;
   held(): number;
+  heldBytes(): number;
+  queuedWakes(): number;
   tunnels(): number;
   sandboxes(): number;
   suspectPods(): number;
@@ -84,6 +86,8 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     });
   gauge('sandbox_router_inflight_requests', 'Requests being answered.', gauges.inFlight);
   gauge('sandbox_router_held_requests', 'Requests held while their sandbox wakes.', gauges.held);
+  gauge('sandbox_router_held_bytes', 'Memory that held requests may take, as it is budgeted.', gauges.heldBytes);
+  gauge('sandbox_router_queued_wakes', 'Wakes that wait for their turn.', gauges.queuedWakes);
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes, 'max');
   gauge(

@@ -69,7 +69,11 @@ export interface ClusterWorld extends World {
 
 /** Starts a {@link ClusterWorld}. */
 export async function clusterWorld(
-  options: { startMs?: number; skips?: (pod: Pod) => boolean; apiFlags?: readonly string[] } = {},
+  options: {
+    startMs?: number | ((pod: Pod) => number);
+    skips?: (pod: Pod) => boolean;
+    apiFlags?: readonly string[];
+  } = {},
 ): Promise<ClusterWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-world-'));
   const kube = await startKubeApiServer(options.apiFlags === undefined ? {} : { apiFlags: options.apiFlags });

@@ -18,6 +18,17 @@ export function createEcho(name) {
       response.writeHead(Number(status), { 'x-from': name }).end();
       return;
     }
+    if (request.method === 'OPTIONS') {
+      response
+        .writeHead(204, {
+          'access-control-allow-origin': request.headers.origin ?? '*',
+          'access-control-allow-methods': 'GET, PUT',
+          'access-control-max-age': '60',
+          vary: 'Origin',
+        })
+        .end();
+      return;
+    }
     if (url === '/cookie') {
       json({}, { 'set-cookie': 'session=1; Path=/; Domain=example.test; HttpOnly' });
       return;

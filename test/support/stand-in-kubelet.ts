@@ -12,7 +12,7 @@ export interface KubeletOptions {
   /** Port on which every pod's echo server listens, each on a loopback address of its own. */
   port: number;
   /** From seeing a pod to its being ready. */
-  startMs?: number;
+  startMs?: number | ((pod: Pod) => number);
   /** Address of a pod; by default the next free one. */
   addressOf?: (pod: Pod) => string | undefined;
   /** Pods that never start. */
@@ -50,7 +50,8 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     const server = createEcho(name);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
     pods.set(uid, { name, server, address });
-    if (startMs > 0) await new Promise((resolve) => setTimeout(resolve, startMs));
+    const waitMs = typeof startMs === 'number' ? startMs : startMs(pod);
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     const condition = (type: string) => ({ type, status: 'True' as const, lastTransitionTime: now });
     await client.patch(

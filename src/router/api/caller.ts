@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { scanHeaders } from '../forward/index.ts';
-import { bearerToken, type Identity, maySee, type Principal, type Scope } from '../identity/index.ts';
+import { bearerToken, type Identity, maySee, type Principal, type SandboxName, type Scope } from '../identity/index.ts';
 import type { Limits } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { Route, RoutingTable } from '../table/index.ts';
@@ -35,6 +35,8 @@ export interface ControlRecord {
 export interface Callers {
   /** Who calls; one of the scopes is enough. @throws ProblemError unauthenticated, forbidden */
   of(request: FastifyRequest, scopes?: readonly Scope[]): Promise<Principal>;
+  /** Whether a caller may know of a sandbox. */
+  maySee(principal: Principal, sandbox: SandboxName): Promise<boolean>;
   /** The sandbox `:name` in `?namespace=`, if it is the caller's to see. @throws ProblemError also sandbox_not_found */
   sandbox(request: FastifyRequest, scopes?: readonly Scope[]): Promise<{ route: Route; principal: Principal }>;
   /** Something was done for the caller. */
@@ -106,9 +108,7 @@ export function createCallers({ table, identity, anonymous, limits, audit }: Cal
   ): Promise<{ route: Route; principal: Principal }> {
     const principal = await of(request, scopes);
     const { sandbox: name, namespace = principal.defaultNamespace } = named;
-    const allowed =
-      maySee(principal, { namespace, name }) && (await principal.mayProxy?.({ namespace, name })) !== false;
-    const route = allowed ? table.find(namespace, name) : undefined;
+    const route = (await mayKnow(principal, { namespace, name })) ? table.find(namespace, name) : undefined;
     if (route === undefined)
       throw new ProblemError({
         code: 'sandbox_not_found',
@@ -133,8 +133,13 @@ export function createCallers({ table, identity, anonymous, limits, audit }: Cal
     of,
     sandbox,
     sandboxNamed,
+    maySee: mayKnow,
     did: (request, action, what) => audit({ action, ...record(request), ...what }),
     refused: (request, { code, detail, sandbox: name, namespace }) =>
       audit({ action: 'refused', ...record(request), namespace, sandbox: name, code, detail }),
   };
+}
+
+async function mayKnow(principal: Principal, name: SandboxName): Promise<boolean> {
+  return maySee(principal, name) && (await principal.mayProxy?.(name)) !== false;
 }

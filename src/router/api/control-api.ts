@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { renderProblem } from '../problem.ts';
+import type { Waker } from '../wake/index.ts';
 import { problemOfError } from './api-problem.ts';
 import { type CallerOptions, createCallers } from './caller.ts';
 import { type ClaimRoutesOptions, registerClaimRoutes } from './claims.ts';
@@ -15,6 +16,7 @@ import { registerSandboxRoutes } from './sandboxes.ts';
 import * as schemas from './schemas.ts';
 import { registerSnapshotRoutes, type SnapshotRoutesOptions } from './snapshots.ts';
 import { registerTokenRoutes, type TokenRoutesOptions } from './tokens.ts';
+import { registerWakeRoutes } from './wakes.ts';
 
 /** What the control API needs. */
 export interface ControlApiOptions
@@ -24,6 +26,7 @@ export interface ControlApiOptions
     ClaimRoutesOptions,
     LinkRoutesOptions,
     TokenRoutesOptions {
+  waker: Waker;
   log: EventLog;
   /** What emits `upgrade` for requests that are the router's own. */
   upgrades: Server;
@@ -76,6 +79,7 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
   // After both: they look at routes as these are added.
   fastify.register(async (routes) => {
     registerSandboxRoutes(routes, callers, options);
+    registerWakeRoutes(routes, callers, options);
     registerSnapshotRoutes(routes, callers, options);
     registerClaimRoutes(routes, callers, options);
     registerLinkRoutes(routes, callers, options);

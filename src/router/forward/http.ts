@@ -20,8 +20,8 @@ export interface ForwardRequest {
   /** At whose pace the answer goes; undefined for its own. */
   pacer: BytePacer | undefined;
   rewrite: RewriteContext;
-  /** More headers for the answer (name, value, …), or undefined. */
-  extraHeaders: string[] | undefined;
+  /** The head of the answer has come; more headers may be added (name, value, …). */
+  head(status: number, headers: string[]): void;
   /** Whether the pod is still the one that was chosen: dialling it again is pointless otherwise. */
   isCurrent(): boolean;
   /** A dial failed, or one was accepted after that. */
@@ -123,7 +123,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
       return;
     }
     const headers = responseHeaders(raw, forward.rewrite);
-    if (forward.extraHeaders !== undefined) headers.push(...forward.extraHeaders);
+    forward.head(statusCode, headers);
     response.writeHead(statusCode, statusText ?? '', headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
     this.length = contentLength(headers);

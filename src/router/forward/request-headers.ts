@@ -11,6 +11,13 @@ export interface ScannedHeaders {
   sandboxUid: string | undefined;
   sandboxPodIp: string | undefined;
   sandboxTimeout: string | undefined;
+  /** `Prefer`, all of its lines. */
+  prefer: string | undefined;
+  userAgent: string | undefined;
+  /** `Sec-Purpose` or one of its forerunners. */
+  purpose: string | undefined;
+  /** `Access-Control-Request-Method`. */
+  corsMethod: string | undefined;
   expectContinue: boolean;
   /** Whether a body follows: by Content-Length other than 0 or Transfer-Encoding. */
   hasBody: boolean;
@@ -55,6 +62,10 @@ const MEANING = {
   fetchDest: 23,
   serviceWorker: 24,
   upgradeInsecure: 25,
+  userAgent: 26,
+  purpose: 27,
+  corsMethod: 28,
+  prefer: 29,
 } as const;
 
 /** Headers with a meaning here, by lower-case name (RFC 9110 section 7.6.1 for the hop-by-hop ones). */
@@ -80,6 +91,13 @@ const SPECIAL = new Map<string, number>([
   ['transfer-encoding', MEANING.transferEncoding],
   ['connection', MEANING.connection],
   ['te', MEANING.te],
+  ['user-agent', MEANING.userAgent],
+  ['sec-purpose', MEANING.purpose],
+  ['purpose', MEANING.purpose],
+  ['x-purpose', MEANING.purpose],
+  ['x-moz', MEANING.purpose],
+  ['access-control-request-method', MEANING.corsMethod],
+  ['prefer', MEANING.prefer],
   ['x-forwarded-for', MEANING.forwardedFor],
   ['x-forwarded-proto', MEANING.forwardedProto],
   ['x-forwarded-host', MEANING.forwardedHost],
@@ -105,6 +123,10 @@ export function scanHeaders(raw: readonly string[]): ScannedHeaders {
     sandboxUid: undefined,
     sandboxPodIp: undefined,
     sandboxTimeout: undefined,
+    prefer: undefined,
+    userAgent: undefined,
+    purpose: undefined,
+    corsMethod: undefined,
     expectContinue: false,
     hasBody: false,
     contentLength: -1,
@@ -164,6 +186,22 @@ export function scanHeaders(raw: readonly string[]): ScannedHeaders {
         break;
       case MEANING.sandboxTimeout:
         scanned.sandboxTimeout = value;
+        upstream.push(name, value);
+        break;
+      case MEANING.userAgent:
+        scanned.userAgent = value;
+        upstream.push(name, value);
+        break;
+      case MEANING.purpose:
+        scanned.purpose = value;
+        upstream.push(name, value);
+        break;
+      case MEANING.corsMethod:
+        scanned.corsMethod = value;
+        upstream.push(name, value);
+        break;
+      case MEANING.prefer:
+        scanned.prefer = scanned.prefer === undefined ? value : `${scanned.prefer}, ${value}`;
         upstream.push(name, value);
         break;
       case MEANING.expect:

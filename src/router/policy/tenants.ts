@@ -8,6 +8,7 @@ export interface CompiledLimits {
   concurrency: number;
   held: number;
   awake: number;
+  concurrentWakes: number;
   webSockets: number;
   bytesPerSecond: number;
   maxBodyBytes: number;
@@ -45,6 +46,8 @@ export interface Tenant {
   /** Of each of its sandboxes; undefined where there are none. */
   sandboxLimits: CompiledLimits | undefined;
   readonly idleTimeoutMs: number | undefined;
+  /** Its share of wakes where tenants compete. */
+  readonly weight: number;
   readonly usage: TenantUsage;
 }
 
@@ -124,6 +127,7 @@ function compileTenant(name: string, settings: TenantSettings, usage: TenantUsag
     runtimeClasses: runtimeClasses && new Set(runtimeClasses),
     ...compileBoth(limits, sandboxLimits, share),
     idleTimeoutMs: settings.idleTimeoutMs,
+    weight: settings.weight ?? 1,
     usage,
   };
 }
@@ -155,6 +159,7 @@ function compileLimits(limits: TenantLimits, { rank, replicas }: RouterShare): C
     wakes: rate(wakesPerMinute === undefined ? undefined : wakesPerMinute / 60, wakesPerMinute ?? 0),
     concurrency: part(limits.concurrency),
     held: part(limits.held),
+    concurrentWakes: part(limits.concurrentWakes),
     // The table tells of all sandboxes that are awake, whoever woke them.
     awake: limits.awake ?? Number.POSITIVE_INFINITY,
     webSockets: part(limits.webSockets),

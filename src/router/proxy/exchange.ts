@@ -6,6 +6,7 @@ import type { Principal } from '../identity/index.ts';
 import type { TenantUsage } from '../policy/index.ts';
 import type { Problem } from '../problem.ts';
 import type { PodRecord, Route } from '../table/index.ts';
+import type { Intent, Wake } from '../wake/index.ts';
 
 /** One finished request, for metrics and the access log. */
 export interface RequestOutcome {
@@ -31,6 +32,10 @@ export interface Target {
   pod: PodRecord;
   port: number;
   waitedMs: number;
+  /** Why the request comes: only `use` keeps the sandbox awake. */
+  intent: Intent;
+  /** The wake that it waited for; undefined where it did not have to. */
+  wake: Wake | undefined;
 }
 
 /** What ends with an exchange. */

@@ -4,13 +4,14 @@ import { createPacedStream, type ForwardRequest, type UpstreamFailure, type Upst
 import type { Limits, Tenant } from '../policy/index.ts';
 import { ProblemError } from '../problem.ts';
 import type { RoutingTable } from '../table/index.ts';
-import type { ActivityTracker } from '../wake/index.ts';
+import { type ActivityTracker, type AsleepAnswers, preflightOf, readPreferences, serverTiming } from '../wake/index.ts';
 import type { Exchange, Target } from './exchange.ts';
 
 /** What forwarding needs besides the exchange itself. */
 export interface HttpExchangeOptions {
   pools: UpstreamPools;
   activity: ActivityTracker;
+  asleep: AsleepAnswers;
   table: RoutingTable;
   limits: Limits;
   /** Bound of every body; 0 for none. */
@@ -29,14 +30,16 @@ export class HttpExchange implements ForwardRequest {
   readonly body: Readable | null;
   readonly pacer: ForwardRequest['pacer'];
   readonly rewrite: ForwardRequest['rewrite'];
-  extraHeaders: string[] | undefined;
   private readonly exchange: Exchange;
   private readonly target: Target;
   private readonly activity: ActivityTracker;
   private readonly table: RoutingTable;
+  private readonly asleep: AsleepAnswers;
+  private readonly fields: readonly string[] | undefined;
   private readonly fail: (error: unknown) => void;
   /** Whether the sandbox is counted as in use by this request. */
   private waiting = true;
+  private readonly forwardedAtMs: number;
 
   constructor(
     exchange: Exchange,
@@ -44,7 +47,7 @@ export class HttpExchange implements ForwardRequest {
     response: ServerResponse,
     headers: string[],
     rewrite: ForwardRequest['rewrite'],
-    { pools, activity, table, limits, maxBodyBytes, rateLimitFields }: HttpExchangeOptions,
+    { pools, activity, asleep, table, limits, maxBodyBytes, rateLimitFields }: HttpExchangeOptions,
     fail: (error: unknown) => void,
   ) {
     this.request = exchange.request;
@@ -56,17 +59,27 @@ export class HttpExchange implements ForwardRequest {
     this.pacer = limits.pacer(tenant, target.route);
     this.body = target.scanned.hasBody ? bodyOf(exchange.request, target, this.pacer, limits, maxBodyBytes) : null;
     this.rewrite = rewrite;
-    this.extraHeaders = target.waitedMs > 0 ? ['server-timing', `wake;dur=${target.waitedMs.toFixed(1)}`] : undefined;
-    if (rateLimitFields) {
-      const fields = limits.fields(tenant, performance.now());
-      if (fields !== undefined) this.extraHeaders = this.extraHeaders?.concat(fields) ?? fields;
-    }
+    this.fields = rateLimitFields ? limits.fields(tenant, performance.now()) : undefined;
     this.exchange = exchange;
     this.target = target;
     this.activity = activity;
+    this.asleep = asleep;
     this.table = table;
     this.fail = fail;
-    activity.begin(target.route, target.waitedMs > 0 ? performance.now() : exchange.startedAtMs);
+    this.forwardedAtMs = target.wake === undefined ? exchange.startedAtMs : performance.now();
+    if (target.intent === 'use') activity.begin(target.route, this.forwardedAtMs);
+    else activity.beginQuiet(target.route);
+  }
+
+  head(status: number, headers: string[]): void {
+    const { wake, intent, route, address, scanned, waitedMs } = this.target;
+    if (this.fields !== undefined) headers.push(...this.fields);
+    if (wake !== undefined) {
+      headers.push('server-timing', serverTiming(wake, waitedMs, performance.now() - this.forwardedAtMs));
+      const { waitMs } = readPreferences(scanned.prefer);
+      if (waitMs !== undefined) headers.push('preference-applied', `wait=${waitMs / 1000}`);
+    }
+    if (intent === 'preflight') this.asleep.remember(route, preflightOf(address.rest, this.request), status, headers);
   }
 
   isCurrent(): boolean {
@@ -81,12 +94,14 @@ export class HttpExchange implements ForwardRequest {
 
   /** From its head on, a stream counts only while it moves. */
   streaming(): void {
-    if (this.waiting) this.activity.end(this.target.route, performance.now());
+    if (!this.waiting) return;
     this.waiting = false;
+    if (this.target.intent === 'use') this.activity.end(this.target.route, performance.now());
+    else this.activity.endQuiet(this.target.route);
   }
 
   moved(): void {
-    this.activity.touch(this.target.route, performance.now());
+    if (this.target.intent === 'use') this.activity.touch(this.target.route, performance.now());
   }
 
   done(status: number, failure: UpstreamFailure | undefined): void {

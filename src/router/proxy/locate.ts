@@ -16,7 +16,17 @@ import {
 import type { Limits, Tenant } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
-import type { Waker } from '../wake/index.ts';
+import {
+  type AsleepAnswers,
+  approach,
+  heldBytesOf,
+  type Intent,
+  type IntentReader,
+  isNavigation,
+  preflightOf,
+  readPreferences,
+  type Waker,
+} from '../wake/index.ts';
 import { type AmbientOptions, ambientCredential, principalByQuery, takeQueryToken } from './ambient.ts';
 import type { BrowserGate, BrowserRequest } from './browser-gate.ts';
 import type { Exchange, Target } from './exchange.ts';
@@ -29,6 +39,8 @@ export interface LocateOptions {
   identity: Identity | undefined;
   anonymous: Principal;
   waker: Waker;
+  intents: IntentReader;
+  asleep: AsleepAnswers;
   limits: Limits;
   /** Why a tenant may not be sent to a sandbox by its classes. */
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
@@ -164,6 +176,7 @@ export function createLocate(options: LocateOptions): Locate {
     allowed: boolean,
   ): Target | Promise<Target> {
     const { tenant } = principal;
+    const { request } = exchange;
     const route = allowed ? options.table.find(namespace, address.sandbox) : undefined;
     if (route === undefined || route.sandbox.pooled) {
       if (!options.isSynced())
@@ -184,32 +197,57 @@ export function createLocate(options: LocateOptions): Locate {
     const routable = options.table.isRoutable(route);
     refuseIf(options.refusedByClass(tenant, route, routable ? route.pod : undefined));
     refuseIf(options.limits.enterSandbox(tenant, route, performance.now()));
+    const upgrades = !('writeHead' in client);
+    const intent = upgrades
+      ? 'use'
+      : options.intents.read(request.method ?? 'GET', address.rest, scanned, route.sandbox.asleep);
     if (routable) {
       const pod = route.pod as PodRecord;
       // Where dials fail, one at a time tries: the others wait for it as they do for a wake.
-      if (!pod.suspectPorts?.has(port)) return { address, scanned, principal, route, port, pod, waitedMs: 0 };
+      if (!pod.suspectPorts?.has(port))
+        return { address, scanned, principal, route, port, pod, waitedMs: 0, intent, wake: undefined };
     }
-    refuseIf(options.limits.hold(tenant, route));
-    return options.waker
-      .wake({
-        route,
-        port,
-        mayWake: principal.scopes.has('wake'),
-        beginning: () => {
-          const refused = options.limits.beginWake(tenant, route, performance.now());
-          if (refused === undefined) options.woke?.(exchange);
-          return refused;
-        },
-        ended: () => options.limits.endWake(route),
-        timeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
-        signal: closeSignal(client),
-      })
-      .finally(() => options.limits.release(tenant, route))
-      .then((result) => {
-        if ('problem' in result) throw new ProblemError(result.problem);
-        refuseIf(options.refusedByClass(tenant, route, result.pod));
-        return { address, scanned, principal, route, port, pod: result.pod, waitedMs: result.waitedMs };
-      });
+    return wait(exchange, scanned, address, principal, client, route, port, intent);
+  }
+
+  /** Step 5: the sandbox can't be sent requests now. */
+  async function wait(
+    exchange: Exchange,
+    scanned: ScannedHeaders,
+    address: SandboxAddress,
+    principal: Principal,
+    client: ServerResponse | Duplex,
+    route: Route,
+    port: number,
+    intent: Intent,
+  ): Promise<Target> {
+    const { tenant } = principal;
+    const { request } = exchange;
+    const { pod, waitedMs, wake } = await approach(options.waker, options.asleep, {
+      route,
+      port,
+      method: request.method ?? 'GET',
+      path: address.rest,
+      intent,
+      preflight: preflightOf(address.rest, request),
+      // An upgrade can be answered by what it asks for, or by a problem.
+      preferences: readPreferences('writeHead' in client ? scanned.prefer : undefined),
+      navigates: 'writeHead' in client && request.method === 'GET' && isNavigation(request),
+      callerTimeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
+      bytes: heldBytesOf({ ...scanned, rawHeaders: request.rawHeaders, url: request.url ?? '' }),
+      signal: closeSignal(client),
+      mayWake: principal.scopes.has('wake'),
+      tenant: { name: tenant.name, weight: tenant.weight, concurrentWakes: tenant.limits.concurrentWakes },
+      beginning: () => {
+        const refused = options.limits.beginWake(tenant, route, performance.now());
+        if (refused === undefined) options.woke?.(exchange);
+        return refused;
+      },
+      ended: () => options.limits.endWake(route),
+      held: () => options.limits.hold(tenant, route) ?? (() => options.limits.release(tenant, route)),
+    });
+    refuseIf(options.refusedByClass(tenant, route, pod));
+    return { address, scanned, principal, route, port, pod, waitedMs, intent, wake };
   }
 
   /** @throws ProblemError where a link does not allow the request, or was used before */

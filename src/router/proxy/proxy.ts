@@ -10,8 +10,9 @@ import {
   type Tunnels,
   type UpstreamPools,
 } from '../forward/index.ts';
+import { OwnAnswer } from '../own-answer.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
-import type { ActivityTracker } from '../wake/index.ts';
+import { type ActivityTracker, isNavigation } from '../wake/index.ts';
 import { Exchange, type ExchangeEnd, type RequestOutcome, type Target } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { createLocate, type LocateOptions } from './locate.ts';
@@ -102,11 +103,14 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           exchange.finish(response.statusCode);
           return;
         }
+        if (error instanceof OwnAnswer) {
+          answerOurselves(request, response, error);
+          exchange.finish(error.status);
+          return;
+        }
         const problem = problemOf(exchange, error);
         const requestId = randomUUID();
-        // A body that nobody reads can't be followed by another request.
-        if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
-          response.shouldKeepAlive = false;
+        closeAfterUnreadBody(request, response);
         sendProblem(response, problem, requestId, isNavigation(request));
         exchange.finish(response.statusCode, problem, requestId);
       };
@@ -173,7 +177,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           connectTimeoutMs: options.connectTimeoutMs,
           handshakeTimeoutMs: options.responseHeaderTimeoutMs,
           pacer: options.limits.pacer(principal.tenant, route),
-          moved: () => options.activity.touch(target.route, performance.now()),
+          moved: () => (target.intent === 'use' ? options.activity.touch(target.route, performance.now()) : undefined),
           done: (status, failure) => {
             if (failure === undefined || failure.answered) exchange.finish(status);
             else {
@@ -200,6 +204,19 @@ function sendRedirect(response: ServerResponse, { location, headers }: BrowserRe
   response.end();
 }
 
-function isNavigation(request: IncomingMessage): boolean {
-  return request.headers['sec-fetch-mode'] === 'navigate' && (request.headers.accept ?? '').includes('text/html');
+function answerOurselves(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers, body }: OwnAnswer,
+): void {
+  closeAfterUnreadBody(request, response);
+  const length = status === 204 || status === 304 ? {} : { 'content-length': Buffer.byteLength(body) };
+  response.writeHead(status, { ...headers, ...length });
+  response.end(body);
+}
+
+/** A body that nobody reads can't be followed by another request. */
+function closeAfterUnreadBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
+    response.shouldKeepAlive = false;
 }

@@ -1,5 +1,6 @@
 import { parseDurationMs } from '../../config/index.ts';
 import {
+  ASLEEP_ANSWER_ANNOTATION,
   CLAIM_UID_LABEL,
   EGRESS_LABEL,
   IDLE_TIMEOUT_ANNOTATION,
@@ -12,10 +13,13 @@ import {
   type PodTemplate,
   type Sandbox,
   type SandboxForm,
+  TEMPLATE_REF_ANNOTATION,
   V1BETA1_FORM,
   WAKE_ANNOTATION,
+  WAKE_ON_ANNOTATION,
   WARM_POOL_LABEL,
 } from '../../kubernetes/index.ts';
+import { asleepRules } from './asleep-rules.ts';
 import { intern } from './intern.ts';
 import type { PodRecord, SandboxRecord } from './records.ts';
 
@@ -38,6 +42,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
     port: portOf(metadata.annotations?.[PORT_ANNOTATION], template),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
+    asleep: asleepRules(metadata.annotations?.[WAKE_ON_ANNOTATION], metadata.annotations?.[ASLEEP_ANSWER_ANNOTATION]),
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
     reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
     ready: ready?.status === 'True',
@@ -46,6 +51,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     readyGeneration: ready?.observedGeneration ?? 0,
     suspended: condition('Suspended')?.status === 'True',
     finished: condition('Finished')?.status === 'True',
+    template: intern(`${metadata.namespace ?? ''}/${metadata.annotations?.[TEMPLATE_REF_ANNOTATION] ?? ''}`),
     podName: metadata.annotations?.[POD_NAME_ANNOTATION] ?? metadata.name,
     runtimeClass: intern(template?.spec?.runtimeClassName ?? ''),
     egressClass: intern(template?.metadata?.labels?.[EGRESS_LABEL] ?? ''),

@@ -1,3 +1,5 @@
+import type { AsleepRules } from './asleep-rules.ts';
+
 /** What the router keeps of a Sandbox: a few words instead of the object. */
 export interface SandboxRecord {
   namespace: string;
@@ -11,6 +13,8 @@ export interface SandboxRecord {
   pooled: boolean;
   port: number;
   wakes: boolean;
+  /** What its owner says of calls while it is asleep; undefined where nothing. */
+  asleep: AsleepRules | undefined;
   /** Pause after this time without activity: by its annotation; undefined leaves it to the configuration, 0 is never. */
   idleTimeoutMs: number | undefined;
   /** When any router last reported activity, milliseconds since the epoch; 0 if none did. */
@@ -23,6 +27,8 @@ export interface SandboxRecord {
   suspended: boolean;
   /** It ended for good. */
   finished: boolean;
+  /** What it was made from, as far as it tells: its template, else its namespace. Such sandboxes wake alike. */
+  template: string;
   /** Name of its Pod. */
   podName: string;
   /** RuntimeClass and egress class that its pod will have; empty for none. */
@@ -63,6 +69,8 @@ export interface Route {
 export interface RouteActivity {
   /** Requests that wait for their answer. */
   inFlight: number;
+  /** How many of them are no use of it. */
+  quiet: number;
   /** When something last happened, on the monotonic clock; 0 for never. */
   lastMs: number;
   /** When its use was last reported by any router, or word came of another pod, on the monotonic clock; 0 for not since this router knows everything. */

@@ -121,6 +121,8 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   const own = createRouterMetrics({
     inFlight: () => 0,
     held: () => 0,
+    heldBytes: () => 0,
+    queuedWakes: () => 0,
     tunnels: () => 0,
     sandboxes: cluster.table.size,
     suspectPods,

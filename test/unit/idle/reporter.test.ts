@@ -14,7 +14,7 @@ describe('reports of activity', () => {
       (_, index) =>
         ({
           sandbox: { namespace: 'default', name: `s${index}`, uid: `u${index}`, reportedActiveMs: 0 },
-          activity: { inFlight: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
+          activity: { inFlight: 0, quiet: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
         }) as Route,
     );
   /** A reporter whose writes are counted, in all and at once. */

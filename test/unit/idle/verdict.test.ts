@@ -46,7 +46,7 @@ describe('a sandbox with an idle timeout of 10 s, seen at second 100 by a router
 
 describe('the activity tracker', () => {
   const route = () =>
-    ({ activity: { inFlight: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false } }) as unknown as Route;
+    ({ activity: { inFlight: 0, quiet: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false } }) as unknown as Route;
 
   it('lists each used route once, and those in use again and again', () => {
     const tracker = createActivityTracker();

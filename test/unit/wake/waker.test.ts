@@ -11,10 +11,10 @@ import {
   type RoutingTable,
   type SandboxRecord,
 } from '../../../src/router/table/index.ts';
-import { createWaker, type Waker } from '../../../src/router/wake/index.ts';
+import { createWaker, type WakeResult, type Waker } from '../../../src/router/wake/index.ts';
 import { until } from '../../support/until.ts';
 
-const LIMITS = { holdTimeoutMs: 20_000, heldPerSandbox: 100, heldTotal: 100 };
+const LIMITS = { holdTimeoutMs: 20_000, heldPerSandbox: 100, heldTotal: 100, heldBytes: 1 << 20, concurrentWakes: 4 };
 const unreachable = () =>
   new ApiError({ ...statusOf(503, '', ''), reason: 'Unreachable', message: 'no answer from the API server' });
 
@@ -45,6 +45,7 @@ function world(more: Partial<SandboxRecord>, setRunning: () => Promise<number>) 
       suspended: false,
       finished: false,
       reportedActiveMs: 0,
+      template: 'default/',
       ...more,
       ...changed,
     }) as SandboxRecord;
@@ -69,9 +70,12 @@ function addPod(table: RoutingTable, uid = 'p1'): void {
   } as unknown as PodRecord);
 }
 
-function ask(waker: Waker, table: RoutingTable, port: number, timeoutMs?: number) {
+async function ask(waker: Waker, table: RoutingTable, port: number, callerTimeoutMs?: number): Promise<WakeResult> {
   const route = table.find('default', 'a') as Route;
-  return waker.wake({ route, port, mayWake: true, timeoutMs, signal: new AbortController().signal });
+  const joined = waker.join({ route, port, mayWake: true });
+  if ('problem' in joined) return joined;
+  const timeoutMs = waker.longestHoldMs(callerTimeoutMs, { respondAsync: false, waitMs: undefined });
+  return await waker.hold(joined.wake, { port, timeoutMs, bytes: 1000, signal: new AbortController().signal });
 }
 
 /** A loopback port; while `open` is false nothing listens there. */

@@ -7,6 +7,9 @@ import type { Route } from '../../table/index.ts';
 export interface ActivityTracker {
   begin(route: Route, nowMs: number): void;
   end(route: Route, nowMs: number): void;
+  /** A request that is no use: nothing is paused under it, and once it ended it was never there. */
+  beginQuiet(route: Route): void;
+  endQuiet(route: Route): void;
   touch(route: Route, nowMs: number): void;
   /** Routes used since the last call, or in use; each once. Those in use will be in the next list again. */
   take(nowMs: number): Route[];
@@ -34,12 +37,20 @@ export function createActivityTracker(): ActivityTracker {
       route.activity.inFlight--;
       touch(route, nowMs);
     },
+    beginQuiet: (route) => {
+      route.activity.inFlight++;
+      route.activity.quiet++;
+    },
+    endQuiet: (route) => {
+      route.activity.inFlight--;
+      route.activity.quiet--;
+    },
     take: (nowMs) => {
       const taken = used;
       used = [];
       for (const route of taken) {
         route.activity.listed = false;
-        if (route.activity.inFlight > 0) touch(route, nowMs);
+        if (route.activity.inFlight > route.activity.quiet) touch(route, nowMs);
       }
       return taken;
     },
