@@ -12,7 +12,7 @@ import {
 } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
 import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
-import { createPodLogs } from './pod-logs.ts';
+import { createLogStore, createPodLogs } from './pod-logs/index.ts';
 import { createPodStreams } from './pod-streams.ts';
 import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
 import { openStore } from './store/index.ts';
@@ -46,6 +46,8 @@ export interface Engine {
 }
 
 const NODE_NAME = 'local';
+/** Output of a container that is kept at least: a kubelet's default for one file. */
+const LOG_KEEP_BYTES = 10 * 1024 * 1024;
 
 /** Starts the store, the API, the controllers and the runtime; resolves once everything that an earlier engine left is found again. */
 export async function startEngine(options: EngineOptions): Promise<Engine> {
@@ -81,16 +83,22 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     nodePath: process.execPath,
     agentDirectory: options.agentDirectory,
   });
+  const logs = createLogStore({
+    directory: join(engineDirectory, 'logs'),
+    keepBytes: LOG_KEEP_BYTES,
+    failed: report,
+  });
   const pods = startPodController({
     client: api.client,
     runtime,
     network,
     images,
+    logs,
     engineDirectory,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
     failed: report,
   });
-  podLogs = createPodLogs(api.client, pods.logPathOf);
+  podLogs = createPodLogs(api.client, logs);
   await pods.recovered;
   const snapshots = startSnapshotController({
     client: api.client,
@@ -128,6 +136,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       await sandboxes.close();
       await snapshots.close();
       const problems = await pods.hibernate();
+      logs.close();
       await api.close();
       await network.close();
       await runtime.close();

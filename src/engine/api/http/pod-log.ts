@@ -26,9 +26,8 @@ export function parseLogOptions(pod: ApiObject, query: Record<string, string>, s
     previous: flag(query, 'previous'),
     timestamps: flag(query, 'timestamps'),
     ...count(query, 'tailLines'),
-    ...count(query, 'sinceSeconds'),
     ...count(query, 'limitBytes'),
-    ...(query.sinceTime === undefined ? {} : { sinceTime: query.sinceTime }),
+    ...since(query),
     signal,
   };
 }
@@ -53,14 +52,24 @@ function flag(query: Record<string, string>, name: string): boolean {
   throw badRequest(`${name}: Invalid value: ${JSON.stringify(value)}: must be true or false`);
 }
 
+function since(query: Record<string, string>): Pick<PodLogOptions, 'sinceSeconds' | 'sinceTime'> {
+  const { sinceTime = '' } = query;
+  const seconds = count(query, 'sinceSeconds');
+  if (sinceTime === '') return seconds;
+  if (seconds.sinceSeconds !== undefined)
+    throw wrongOption('sinceSeconds: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified');
+  if (Number.isNaN(Date.parse(sinceTime)))
+    throw badRequest(`sinceTime: Invalid value: ${JSON.stringify(sinceTime)}: must be an RFC 3339 time`);
+  return { sinceTime };
+}
+
+function wrongOption(what: string): Error {
+  return failure(422, 'Invalid', `PodLogOptions.core "" is invalid: ${what}`);
+}
+
 function count<Name extends string>(query: Record<string, string>, name: Name): { [key in Name]?: number } {
   const value = query[name];
   if (value === undefined || value === '') return {};
-  if (!/^\d+$/.test(value))
-    throw failure(
-      422,
-      'Invalid',
-      `PodLogOptions.core "" is invalid: ${name}: Invalid value: ${value}: must be greater than or equal to 0`,
-    );
+  if (!/^\d+$/.test(value)) throw wrongOption(`${name}: Invalid value: ${value}: must be greater than or equal to 0`);
   return { [name]: Number(value) } as { [key in Name]: number };
 }

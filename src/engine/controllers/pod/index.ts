@@ -15,6 +15,7 @@ import {
 } from '../../../kubernetes/index.ts';
 import type { ImageStore } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
+import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
@@ -34,7 +35,8 @@ export interface PodControllerOptions {
   runtime: ContainerRuntime;
   network: SandboxNetwork;
   images: ImageStore;
-  /** Records, logs and snapshots live below it. */
+  logs: LogStore;
+  /** Records and snapshots live below it. */
   engineDirectory: string;
   now?: () => Date;
   /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves. */
@@ -46,8 +48,6 @@ export interface PodControllerOptions {
 export interface PodController {
   /** Everything that an earlier engine left is found again or cleaned up. */
   recovered: Promise<void>;
-  /** Path of the log of a Pod's container. */
-  logPathOf(podUid: string): string;
   /**
    * Takes a snapshot of a Pod that goes on running, for a trigger (its UID). Resolves with the identity of the PodSnapshot, which is in the API by then.
    * @throws SnapshotRefusedError, RuntimeError
@@ -66,7 +66,6 @@ export function startPodController(options: PodControllerOptions): PodController
   const locals = new Map<string, LocalPod>();
   const records = createPodRecords(join(engineDirectory, 'pods'));
   const snapshots = createSnapshotDirectory(join(engineDirectory, 'snapshots'), runtime);
-  const logsDirectory = join(engineDirectory, 'logs');
   const lock = createKeyedLock();
   const queue = createWorkQueue({
     reconcile: (key) => lock.run(key, () => reconcile(key)),
@@ -78,7 +77,7 @@ export function startPodController(options: PodControllerOptions): PodController
     images: options.images,
     records,
     snapshots,
-    logsDirectory,
+    logs: options.logs,
     now,
     changed: queue.add,
   });
@@ -252,7 +251,6 @@ export function startPodController(options: PodControllerOptions): PodController
 
   return {
     recovered: recover(),
-    logPathOf: runner.logPathOf,
     takeSnapshot,
     snapshots,
     hibernate: async () => {

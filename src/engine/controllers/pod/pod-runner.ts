@@ -1,6 +1,5 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   COLD_START_ANNOTATION,
@@ -10,6 +9,7 @@ import {
 } from '../../../kubernetes/index.ts';
 import type { ImageStore } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
+import type { LogStore } from '../../pod-logs/index.ts';
 import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
@@ -27,7 +27,7 @@ export interface PodRunnerOptions {
   images: ImageStore;
   records: PodRecords;
   snapshots: SnapshotDirectory;
-  logsDirectory: string;
+  logs: LogStore;
   now(): Date;
   /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
   changed(key: string): void;
@@ -41,9 +41,7 @@ const READY_AT_ONCE_MS = 60;
 
 /** Starts, follows, checkpoints and stops the containers of Pods. */
 export function createPodRunner(options: PodRunnerOptions) {
-  const { runtime, network, records, snapshots } = options;
-  mkdirSync(options.logsDirectory, { recursive: true, mode: 0o700 });
-  const logPathOf = (uid: string) => join(options.logsDirectory, `${uid}.log`);
+  const { runtime, network, records, snapshots, logs } = options;
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
   async function start(pod: Pod, local: LocalPod): Promise<void> {
@@ -78,11 +76,16 @@ export function createPodRunner(options: PodRunnerOptions) {
     const attachment = await network.attach(record.containerId, preferred);
     record.address = attachment.address;
     records.write(record);
-    const spec = containerSpecOf(pod, image, record.containerId, attachment, logPathOf(record.uid));
-    if (snapshot === undefined) await runtime.run(spec);
+    const spec = containerSpecOf(pod, image, record.containerId, attachment, logs.pathOf(record.uid));
+    const runFromStart = async () => {
+      logs.opening(record.uid, 'start');
+      await runtime.run(spec);
+    };
+    if (snapshot === undefined) await runFromStart();
     else {
       try {
         requireRestorable(pod, snapshot);
+        logs.opening(record.uid, 'restore');
         await runtime.restore(spec, snapshots.pathOf(snapshot));
         local.restoredFrom = snapshot;
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
@@ -93,7 +96,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         if (!cold || !isSnapshotsFault(error)) throw error;
         local.restored = { status: 'False', reason: 'StartedCold', message: error.message };
         await network.attach(record.containerId, record.address);
-        await runtime.run(spec);
+        await runFromStart();
       }
     }
     record.startedAt = rfc3339(options.now());
@@ -171,7 +174,7 @@ export function createPodRunner(options: PodRunnerOptions) {
   async function ended(pod: Pod, local: LocalPod, exitCode: number): Promise<void> {
     if (local.stopping || local.following?.signal.aborted === true) return;
     local.following?.abort();
-    const message = await lastLines(logPathOf(local.record.uid));
+    const message = await lastLines(logs.pathOf(local.record.uid));
     const end = { exitCode, message, finishedAt: rfc3339(options.now()) };
     const policy = pod.spec.restartPolicy ?? 'Always';
     const restart = policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
@@ -194,7 +197,6 @@ export function createPodRunner(options: PodRunnerOptions) {
     start,
     follow,
     ended,
-    logPathOf,
 
     /** A Pod that this machine has not seen yet. */
     adopt: (pod: Pod): LocalPod => {
@@ -260,7 +262,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       }
       await snapshots.discard(hibernationId(uid));
       records.remove(uid);
-      rmSync(logPathOf(uid), { force: true });
+      logs.remove(uid);
     },
   };
 }
