@@ -42,7 +42,8 @@ function authorities(pem: Buffer): Buffer {
   const found = String(pem).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (found.length === 0) throw new Error('holds no certificate');
   for (const one of found) new X509Certificate(one);
-  return pem;
+  // OpenSSL passes over a certificate that does not begin on a line of its own.
+  return Buffer.from(found.join('\n'));
 }
 
 function fitting(material: TlsMaterial): TlsMaterial {

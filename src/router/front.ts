@@ -134,6 +134,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     namespaces: options.namespaces,
     urlsOf: createUrls(proxies, options.baseDomain),
     links,
+    certificates,
     scopedTokenKeys,
     tenants: policy.tenants,
     proxies,

@@ -1,7 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { scanHeaders } from '../forward/index.ts';
-import { bearerToken, type Identity, maySee, type Principal, type SandboxName, type Scope } from '../identity/index.ts';
+import {
+  bearerToken,
+  certificateCredential,
+  type Identity,
+  maySee,
+  type Principal,
+  type SandboxName,
+  type Scope,
+} from '../identity/index.ts';
 import type { Limits } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { Route, RoutingTable } from '../table/index.ts';
@@ -15,6 +23,8 @@ export interface CallerOptions {
   /** Undefined lets anybody in, as `anonymous`. */
   identity: Identity | undefined;
   anonymous: Principal;
+  /** Whether client certificates are credentials, where no header has one. */
+  certificates: boolean;
 }
 
 /** One act by the control API, for the audit log. */
@@ -56,7 +66,7 @@ export interface Callers {
 }
 
 /** Callers by their credentials, limited to their namespaces. */
-export function createCallers({ table, identity, anonymous, limits, audit }: CallerOptions): Callers {
+export function createCallers({ table, identity, anonymous, certificates, limits, audit }: CallerOptions): Callers {
   /** Who each request turned out to be from; taken against the tenant's rate once. */
   const known = new WeakMap<IncomingMessage, Principal>();
 
@@ -81,7 +91,10 @@ export function createCallers({ table, identity, anonymous, limits, audit }: Cal
     const { authorization, sandboxAuthorization, duplicate } = scanHeaders(request.raw.rawHeaders);
     if (duplicate !== undefined)
       throw new ProblemError({ code: 'bad_header', detail: `${duplicate} was sent more than once.` });
-    const principal = await identity.authenticate(bearerToken(sandboxAuthorization ?? authorization), Date.now());
+    const header = sandboxAuthorization ?? authorization;
+    const credential =
+      header === undefined && certificates ? certificateCredential(request.raw.socket) : bearerToken(header);
+    const principal = await identity.authenticate(credential, Date.now());
     if (principal === undefined)
       throw new ProblemError({
         code: 'unauthenticated',
