@@ -18,10 +18,12 @@ export function refusedAcrossOrigins(
   allowedOrigins: readonly string[],
 ): string | undefined {
   const { origin, site } = browser;
+  // What a browser says of its own page no page can change, and a proxy in front that changes Host does not confuse it.
+  if (site === 'same-origin') return undefined;
   if (origin !== undefined && allowedOrigins.includes(origin)) return undefined;
   if (origin !== undefined && !isOriginOf(origin, request.host))
     return `Requests of pages from ${printable(origin)} are refused: their Origin is another one.`;
-  if (site === undefined || site === 'same-origin' || site === 'none') return undefined;
+  if (site === undefined || site === 'none') return undefined;
   if (!request.upgrade && isTopNavigation(browser, request.method)) return undefined;
   return `Sec-Fetch-Site says ${printable(site)}: requests of pages from elsewhere are refused, save links that are followed.`;
 }

@@ -29,8 +29,16 @@ export function scopedTokenKey(bytes: Buffer, id?: string): ScopedTokenKey {
   return id === undefined ? { secret } : { id, secret };
 }
 
-/** Mints a token: `v1.<payload>.<signature>` exactly as upstream's library does, or `v2.<key id>.<payload>.<signature>` with a key that has an id. */
+/**
+ * Mints a token: `v1.<payload>.<signature>` exactly as upstream's library does, or `v2.<key id>.<payload>.<signature>` with a key that has an id. @throws
+ * RangeError for names that are none, or an end that is no whole second
+ */
 export function mintScopedToken(key: ScopedTokenKey, claims: ScopedTokenClaims): string {
+  for (const name of [claims.namespace, claims.name])
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+      throw new RangeError(`${JSON.stringify(name)} is no name of a sandbox or namespace`);
+  if (!Number.isSafeInteger(claims.expiresAtSeconds) || claims.expiresAtSeconds <= 0)
+    throw new RangeError('a scoped token ends at a whole second');
   const payload = Buffer.from(
     JSON.stringify({ ns: claims.namespace, name: claims.name, exp: claims.expiresAtSeconds }),
   ).toString('base64url');

@@ -19,6 +19,7 @@ describe('requests of other origins, where the right comes by itself', () => {
     ['same-origin', own, 'write', true],
     ['same-origin', undefined, 'read', true],
     ['same-origin', own, 'socket', true],
+    ['same-origin', 'https://as-seen-before-a-proxy.test', 'write', true],
     ['none', undefined, 'click', true],
     ['cross-site', undefined, 'click', true],
     ['same-site', undefined, 'click', true],
