@@ -1,7 +1,7 @@
 import cluster from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
-import { ConfigError, isLoopback, parseListenAddress, type Settings } from '../config/index.ts';
+import { ConfigError, DEFAULT_TIMEOUTS, isLoopback, parseListenAddress, type Settings } from '../config/index.ts';
 import {
   createHttpResourceClient,
   type HttpResourceClient,
@@ -121,6 +121,8 @@ function routerOptions(
       concurrentWakes: settings.concurrentWakes,
     },
     quietAgents: { unfurlers: settings.unfurlerAgents, monitors: settings.monitorAgents },
+    timeouts: { ...DEFAULT_TIMEOUTS, ...settings.timeouts },
+    maxTableAgeMs: settings.maxTableAgeMs,
     idle: idleOptions(settings, client, upFiles !== undefined),
     replicaNamespace: upFiles === undefined ? settings.leaseNamespace : undefined,
     maxBodyBytes: settings.maxBodyBytes,

@@ -12,6 +12,7 @@ import {
   textList,
 } from './parsers.ts';
 import { parseTenants, type TenantSettings } from './tenants.ts';
+import { someTimeouts, type Timeouts } from './timeouts.ts';
 
 /** Commands that take settings. */
 export type ConfiguredCommand = 'up' | 'serve' | 'engine';
@@ -285,6 +286,22 @@ export const settings = {
     commands: routers,
     fileOnly: true,
     parse: parseTenants,
+  }),
+  timeouts: define<Partial<Timeouts>>({
+    key: 'timeouts',
+    description: 'bounds of time towards sandboxes; tenants and sandboxes may have others',
+    default: {},
+    commands: routers,
+    fileOnly: true,
+    parse: (raw) => someTimeouts(raw, 'timeouts'),
+  }),
+  maxTableAgeMs: define({
+    key: 'maxTableAge',
+    description: 'refuse requests (503) once the API server was not heard of for this time, or never',
+    placeholder: 'duration|never',
+    default: 0,
+    commands: ['serve'],
+    parse: durationOrNever,
   }),
   idleTimeoutMs: define({
     key: 'idleTimeout',

@@ -1,4 +1,5 @@
 import { aCount, aLabel, aRate, entriesOf, listOf, type Reader, readMapping } from './structured.ts';
+import { someTimeouts, type Timeouts } from './timeouts.ts';
 import { parseDurationMs } from './values.ts';
 
 /** Bounds of a tenant, which the routers share; what is absent has none. */
@@ -42,6 +43,8 @@ export interface TenantSettings {
   sandboxLimits: SandboxLimits;
   /** For sandboxes without an annotation; 0 for never. */
   idleTimeoutMs?: number;
+  /** In place of the router's. */
+  timeouts?: Partial<Timeouts>;
 }
 
 const limitFields = {
@@ -92,6 +95,7 @@ function parseTenant(name: string, raw: unknown): TenantSettings {
     sandboxLimits: (value, at) => readMapping(value, at, sandboxLimitFields),
     weight: aRate,
     idleTimeout: anIdleTimeout,
+    timeouts: someTimeouts,
   });
   const owned = namespaces ?? [name];
   const first = defaultNamespace ?? (owned === '*' || owned.includes(name) ? name : owned[0]);

@@ -40,6 +40,8 @@ export interface WatchEvent<T extends KubernetesObject> {
 /** Narrows a watch and says where it starts; the iteration ends when `signal` aborts. */
 export interface WatchOptions extends Omit<ListOptions, 'limit' | 'continue'> {
   resourceVersion?: string;
+  /** After which the server ends it in good order; some minutes without it. */
+  timeoutSeconds?: number;
   signal: AbortSignal;
 }
 

@@ -134,7 +134,7 @@ export function createHttpResourceClient(access: ApiAccess): HttpResourceClient 
       const parameters = selectors(options, {
         watch: 'true',
         allowWatchBookmarks: 'true',
-        timeoutSeconds: WATCH_TIMEOUT_SECONDS,
+        timeoutSeconds: options.timeoutSeconds ?? WATCH_TIMEOUT_SECONDS,
         resourceVersion: options.resourceVersion,
       });
       try {

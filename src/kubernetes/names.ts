@@ -47,6 +47,8 @@ export const WAKE_ON_ANNOTATION = 'sandbox-router/wake-on';
 export const ASLEEP_ANSWER_ANNOTATION = 'sandbox-router/asleep-answer';
 /** Annotation on a Sandbox: pause after this time without activity (`10m`; `never`). */
 export const IDLE_TIMEOUT_ANNOTATION = 'sandbox-router/idle-timeout';
+/** Annotation on a Sandbox: bounds of time for its requests (`responseHeader=10m,request=30s`). */
+export const TIMEOUTS_ANNOTATION = 'sandbox-router/timeouts';
 /** Name of the Lease by which routers choose the one that pauses idle sandboxes. */
 export const IDLE_LEASE_NAME = 'sandbox-router-idle';
 /** Leases by which routers count each other: this and a number below {@link REPLICA_SLOTS}, so that RBAC can name them. */

@@ -17,6 +17,8 @@ export interface ReflectorOptions {
   deleted(object: KubernetesObject): void;
   /** Told of every failure; the reflector goes on by itself. */
   failed?(error: unknown): void;
+  /** Length of a watch: whoever must know soon that nothing changed asks for short ones. Some minutes without it. */
+  watchSeconds?: number;
   random?: () => number;
   /** Objects in a page of a list. */
   pageSize?: number;
@@ -84,6 +86,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
         for await (const event of options.client.watch(options.type, {
           ...scope,
           resourceVersion: version,
+          ...(options.watchSeconds === undefined ? {} : { timeoutSeconds: options.watchSeconds }),
           signal: closing.signal,
         })) {
           lastContactMs = performance.now();
@@ -92,6 +95,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
           if (event.type === 'DELETED') options.deleted(event.object);
           else if (event.type !== 'BOOKMARK') options.upserted(event.object);
         }
+        lastContactMs = performance.now();
         // Servers end watches as a matter of course, but one that ends them at once must not make this spin.
         const restMs = SHORTEST_WATCH_MS - (performance.now() - startedMs);
         if (restMs > 0) await delay(restMs, undefined, { signal: closing.signal }).catch(() => {});

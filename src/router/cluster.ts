@@ -63,6 +63,7 @@ export function followCluster(
     table,
     namespaces,
     sandboxSelector: options.sandboxSelector,
+    maxAgeMs: options.maxTableAgeMs,
     failed: (error) => report('following the cluster', error),
   });
   let knownSinceMs: number | undefined;

@@ -36,6 +36,8 @@ export interface TableFeedOptions {
   sandboxSelector: string | undefined;
   /** Told of each pod before the table is, and of each that went. */
   judge: Pick<PodJudge, 'judge' | 'forget'>;
+  /** The table's age is known to within this time; 0 where nobody asks. */
+  maxAgeMs: number;
   failed(error: unknown): void;
 }
 
@@ -56,6 +58,9 @@ export class AgentSandboxMissingError extends Error {
 /** Follows Sandboxes and the Pods of Sandboxes, in some namespaces or all. While the server is away the table keeps what it knows. */
 export function startTableFeed(options: TableFeedOptions): TableFeed {
   const { client, table, failed } = options;
+  // A quiet watch says nothing for a minute: those that end by themselves tell that there was nothing to say.
+  const watchSeconds = options.maxAgeMs === 0 ? undefined : Math.max(1, Math.floor(options.maxAgeMs / 3000));
+  const watching = { client, ...(watchSeconds === undefined ? {} : { watchSeconds }) };
   const scopes = options.namespaces.length === 0 ? [undefined] : options.namespaces;
   const closing = new AbortController();
   const first = Promise.withResolvers<void>();
@@ -66,7 +71,7 @@ export function startTableFeed(options: TableFeedOptions): TableFeed {
   let sandboxReflectors: Reflector[] = [];
   const podReflectors = scopes.map((namespace) =>
     createReflector({
-      client,
+      ...watching,
       failed,
       ...(namespace === undefined ? {} : { namespace }),
       type: PODS,
@@ -92,7 +97,7 @@ export function startTableFeed(options: TableFeedOptions): TableFeed {
   function followSandboxes(found: SandboxForm): Reflector[] {
     return scopes.map((namespace) =>
       createReflector({
-        client,
+        ...watching,
         ...(namespace === undefined ? {} : { namespace }),
         ...(options.sandboxSelector === undefined ? {} : { labelSelector: options.sandboxSelector }),
         type: found.type,

@@ -39,14 +39,13 @@ export interface Front {
   close(delayMs: number): Promise<void>;
 }
 
-/** Upstream timeouts (design section 6): connect, head of the answer, silence in a stream. */
-const TIMEOUTS = { connectMs: 2000, responseHeaderMs: 300_000, idleStreamMs: 300_000 };
+const STALE_CHECK_MS = 1000;
 
 /** Proxy and control API behind one server that does not listen yet. */
 export function createFront(options: FrontOptions & { policy: Policy }, cluster: ClusterView): Front {
   const { policy } = options;
   const { table, writer } = cluster;
-  const pools = createUpstreamPools(TIMEOUTS);
+  const pools = createUpstreamPools();
   const tunnels = createTunnels();
   table.onRetired((uid) => {
     pools.closePod(uid);
@@ -64,6 +63,14 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
   const judgeClasses = (tenant: Tenant, route: Route, pod: PodRecord | undefined) =>
     refusedByClass(tenant, route.sandbox, pod, policy.settings(), cluster.unenforcedReason);
   const address = { baseDomain: options.baseDomain, pathPrefix: options.pathPrefix };
+  // Asked on every request, so it is looked up once a second.
+  let stale = false;
+  const staleTimer =
+    options.maxTableAgeMs === 0
+      ? undefined
+      : setInterval(() => {
+          stale = cluster.ageMs() > options.maxTableAgeMs;
+        }, STALE_CHECK_MS);
   const activity = createActivityTracker();
   const proxies = createTrustedProxies(options.trustedProxies);
   const { links, tokenQuery, certificates, scopedTokenKeys } = options.browsers;
@@ -74,6 +81,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     activity,
     table,
     isSynced: cluster.isSynced,
+    isStale: () => stale,
     identity: options.identity,
     anonymous: ANONYMOUS,
     waker,
@@ -97,8 +105,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
           sandbox,
         })),
     maxBodyBytes: options.maxBodyBytes,
-    connectTimeoutMs: TIMEOUTS.connectMs,
-    responseHeaderTimeoutMs: TIMEOUTS.responseHeaderMs,
+    timeouts: options.timeouts,
     rateLimitFields: options.rateLimitFields,
     finished: account,
     report: options.report,
@@ -167,6 +174,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     listen: async (listen) => void (await fastify.listen(listen)),
     close: async (delayMs) => {
       drain();
+      clearInterval(staleTimer);
       const sendAway = () => {
         streams.closeAll();
         tunnels.closeAll();

@@ -1,3 +1,4 @@
+import type { Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
 import type { TlsOptions } from './front-listener.ts';
@@ -20,6 +21,8 @@ export interface ClusterOptions {
   namespaces: readonly string[];
   /** Label selector of the Sandboxes to serve; all if undefined. */
   sandboxSelector: string | undefined;
+  /** Requests are refused once the API server was not heard of for so long; 0 for never. */
+  maxTableAgeMs: number;
   policy: Policy;
   /** Told of failures that no caller sees. */
   report(what: string, error: unknown): void;
@@ -46,6 +49,9 @@ export interface FrontOptions {
   wakeLimits: WakeLimits;
   /** Texts in `User-Agent` of those who neither wake nor use; `default` stands for those built in. */
   quietAgents: { unfurlers: readonly string[]; monitors: readonly string[] };
+  timeouts: Timeouts;
+  /** Requests are refused once the API server was not heard of for so long; 0 for never. */
+  maxTableAgeMs: number;
   maxBodyBytes: number;
   /** Whether every answer carries the RateLimit header fields, not refusals alone. */
   rateLimitFields: boolean;

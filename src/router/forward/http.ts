@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import type { Timeouts } from '../../config/index.ts';
 import type { ProblemCode } from '../problem.ts';
 import { BodyTooLargeError, type BytePacer } from './pacing.ts';
 import type { UpstreamPools } from './pools.ts';
@@ -11,6 +12,7 @@ export interface ForwardRequest {
   request: IncomingMessage;
   response: ServerResponse;
   pool: ReturnType<UpstreamPools['get']>;
+  timeouts: Timeouts;
   /** Path and query, byte for byte. */
   path: string;
   /** name, value, … */
@@ -72,6 +74,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
   /** Reasons for which a paced answer stands still. */
   pauses = 0;
   onClose: (() => void) | undefined;
+  /** For requests whose whole time is bounded. */
+  timer: NodeJS.Timeout | undefined;
 
   constructor(forward: ForwardRequest) {
     this.forward = forward;
@@ -82,6 +86,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (this.onClose === undefined) {
       this.onClose = () => this.clientClosed();
       forward.response.on('close', this.onClose);
+      const { requestMs } = forward.timeouts;
+      if (requestMs > 0) this.timer = setTimeout(() => this.outOfTime(), requestMs);
     }
     forward.pool.dispatch(
       {
@@ -89,6 +95,8 @@ class HttpForward implements Dispatcher.DispatchHandler {
         method: forward.request.method as Dispatcher.HttpMethod,
         headers: forward.headers,
         body: forward.body,
+        headersTimeout: forward.timeouts.responseHeaderMs,
+        bodyTimeout: forward.timeouts.idleStreamMs,
         // A held-back answer must not hold back other requests of the connection, and a body is sent while the answer may begin.
         blocking: false,
       },
@@ -96,16 +104,26 @@ class HttpForward implements Dispatcher.DispatchHandler {
     );
   }
 
+  outOfTime(): void {
+    const { response, timeouts } = this.forward;
+    const answered = response.headersSent;
+    const detail = `The request took longer than ${timeouts.requestMs / 1000} s.`;
+    this.finish(answered ? response.statusCode : 504, { code: 'upstream_timeout', detail, answered });
+    this.controller?.abort(new Error(detail));
+    if (answered) response.destroy();
+  }
+
   clientClosed(): void {
     if (this.ended) return;
     this.ended = true;
+    clearTimeout(this.timer);
     this.controller?.abort(new Error('the client left'));
     this.forward.done(499, undefined);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.controller = controller;
-    if (this.ended) controller.abort(new Error('the client left'));
+    if (this.ended) controller.abort(new Error('the request is over'));
   }
 
   onResponseStart(
@@ -215,6 +233,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
   finish(status: number, failure: UpstreamFailure | undefined): void {
     if (this.ended) return;
     this.ended = true;
+    clearTimeout(this.timer);
     if (this.onClose !== undefined) this.forward.response.off('close', this.onClose);
     this.forward.done(status, failure);
   }

@@ -2,16 +2,10 @@ import { LRUCache } from 'lru-cache';
 import { Pool } from 'undici';
 import type { PodRecord } from '../table/index.ts';
 
-/** Timeouts towards sandboxes, in milliseconds. */
-export interface UpstreamTimeouts {
-  connectMs: number;
-  responseHeaderMs: number;
-  idleStreamMs: number;
-}
-
 /** Connections to sandboxes. A pool belongs to one pod UID and port, so that no connection outlives its pod. */
 export interface UpstreamPools {
-  get(pod: PodRecord, port: number): Pool;
+  /** `connectTimeoutMs` is that of whoever is first to ask. */
+  get(pod: PodRecord, port: number, connectTimeoutMs: number): Pool;
   /** Cuts every connection to this pod at once. */
   closePod(uid: string): void;
   close(): Promise<void>;
@@ -23,7 +17,7 @@ const MOST_POOLS = 4096;
 const KEEP_ALIVE_MS = 4000;
 
 /** Pools per pod UID and port. */
-export function createUpstreamPools(timeouts: UpstreamTimeouts): UpstreamPools {
+export function createUpstreamPools(): UpstreamPools {
   const byPod = new Map<string, Map<number, Pool>>();
   const recency = new LRUCache<Pool, { uid: string; port: number }>({
     max: MOST_POOLS,
@@ -37,7 +31,7 @@ export function createUpstreamPools(timeouts: UpstreamTimeouts): UpstreamPools {
   });
 
   return {
-    get: (pod, port) => {
+    get: (pod, port, connectTimeoutMs) => {
       const known = byPod.get(pod.uid)?.get(port);
       if (known !== undefined) {
         recency.get(known);
@@ -49,9 +43,7 @@ export function createUpstreamPools(timeouts: UpstreamTimeouts): UpstreamPools {
         pipelining: 1,
         keepAliveTimeout: KEEP_ALIVE_MS,
         keepAliveMaxTimeout: 600_000,
-        connect: { timeout: timeouts.connectMs, keepAlive: false, noDelay: true },
-        headersTimeout: timeouts.responseHeaderMs,
-        bodyTimeout: timeouts.idleStreamMs,
+        connect: { timeout: connectTimeoutMs, keepAlive: false, noDelay: true },
         maxHeaderSize: 65_536,
       });
       const ports = byPod.get(pod.uid) ?? new Map<number, Pool>();

@@ -149,6 +149,8 @@ export function scanHeaders(raw: readonly string[]): ScannedHeaders {
       continue;
     }
     switch (meaning) {
+      case MEANING.hopByHop:
+        break;
       case MEANING.host:
         if (scanned.host !== undefined) scanned.duplicate = 'Host';
         scanned.host = value;

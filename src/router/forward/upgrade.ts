@@ -1,6 +1,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Timeouts } from '../../config/index.ts';
 import type { PodRecord } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
 import { type BytePacer, createPacedStream } from './pacing.ts';
@@ -18,8 +19,7 @@ export interface UpgradeRequest {
   path: string;
   headers: string[];
   rewrite: RewriteContext;
-  connectTimeoutMs: number;
-  handshakeTimeoutMs: number;
+  timeouts: Timeouts;
   /** At whose pace bytes go, both ways; undefined for their own. */
   pacer: BytePacer | undefined;
   /** Data went through, in either direction. */
@@ -42,12 +42,20 @@ export interface Tunnels {
 /** One open tunnel. */
 interface Tunnel {
   client: Duplex;
+  /** Monotonic: when it was opened, and when something last went through. */
+  openedAtMs: number;
+  movedAtMs: number;
+  timeouts: Timeouts;
+  /** Whether it was told to close already. */
+  leaving: boolean;
   /** Ends both sides; a WebSocket's client gets a close frame where one may stand. */
   close(code: number, reason: string): void;
 }
 
 /** The rest of a frame may still be awaited then; the pod of any other code must not be heard any more. */
 const GOING_AWAY = 1001;
+/** Resolution of idle time and age. */
+const WATCH_MS = 1000;
 /** How long a client may take to close its side. */
 const FAREWELL_MS = 1000;
 
@@ -58,13 +66,34 @@ const FAREWELL_MS = 1000;
 export function createTunnels(): Tunnels {
   const byPod = new Map<string, Set<Tunnel>>();
   let count = 0;
+  /** Bounds of time are looked at together: a timer for each of ten thousand sockets would cost more. Runs while there are tunnels. */
+  let watch: NodeJS.Timeout | undefined;
+
+  function endOverdue(): void {
+    const nowMs = performance.now();
+    for (const tunnels of byPod.values())
+      for (const tunnel of tunnels) {
+        const { webSocketIdleMs, webSocketMaxAgeMs } = tunnel.timeouts;
+        const tooOld = webSocketMaxAgeMs > 0 && nowMs - tunnel.openedAtMs >= webSocketMaxAgeMs;
+        const tooIdle = webSocketIdleMs > 0 && nowMs - tunnel.movedAtMs >= webSocketIdleMs;
+        // The rest of a frame that it waited for may never come.
+        if ((tooOld || tooIdle) && tunnel.leaving) tunnel.client.destroy();
+        else if (tooOld) tunnel.close(GOING_AWAY, 'it was open for as long as it may be');
+        else if (tooIdle) tunnel.close(GOING_AWAY, 'nothing went through for too long');
+      }
+  }
 
   function track(uid: string, tunnel: Tunnel): void {
     const tunnels = byPod.get(uid) ?? new Set();
     byPod.set(uid, tunnels.add(tunnel));
     count++;
+    watch ??= setInterval(endOverdue, WATCH_MS);
     tunnel.client.once('close', () => {
       count--;
+      if (count === 0) {
+        clearInterval(watch);
+        watch = undefined;
+      }
       tunnels.delete(tunnel);
       if (tunnels.size === 0 && byPod.get(uid) === tunnels) byPod.delete(uid);
     });
@@ -102,17 +131,19 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
     method: request.method ?? 'GET',
     headers: upgrade.headers,
     agent: false,
-    timeout: upgrade.connectTimeoutMs,
+    timeout: upgrade.timeouts.connectMs,
     setHost: false,
   });
-  const timer = setTimeout(() => {
+  const { responseHeaderMs } = upgrade.timeouts;
+  const timer = responseHeaderMs === 0 ? undefined : setTimeout(outOfTime, responseHeaderMs);
+  function outOfTime(): void {
     upstream.destroy();
     settle(504, {
       code: 'upstream_timeout',
       detail: 'The sandbox did not answer the upgrade in time.',
       answered: false,
     });
-  }, upgrade.handshakeTimeoutMs);
+  }
   const clientLeft = () => {
     upstream.destroy();
     settle(499);
@@ -154,7 +185,7 @@ function splice(
   upstream: Socket,
   first: Buffer,
   webSocket: boolean,
-  { moved, pacer }: Pick<UpgradeRequest, 'moved' | 'pacer'>,
+  { moved: report, pacer, timeouts }: Pick<UpgradeRequest, 'moved' | 'pacer' | 'timeouts'>,
 ): Tunnel {
   const frames = webSocket ? createFrameTracker() : undefined;
   let farewell: Buffer | undefined;
@@ -163,6 +194,11 @@ function splice(
   (client as Socket).setNoDelay?.(true);
   (client as Socket).setTimeout?.(0);
   upstream.setNoDelay(true);
+
+  function moved(): void {
+    tunnel.movedAtMs = performance.now();
+    report();
+  }
 
   function toClient(chunk: Buffer): void {
     moved();
@@ -207,6 +243,25 @@ function splice(
     setTimeout(() => client.destroy(), FAREWELL_MS).unref();
   }
 
+  const openedAtMs = performance.now();
+  const tunnel: Tunnel = {
+    client,
+    openedAtMs,
+    movedAtMs: openedAtMs,
+    timeouts,
+    leaving: false,
+    close: (code, reason) => {
+      // Who is to go away may finish a frame; whose pod is gone may not, whatever was said before.
+      if (tunnel.leaving && code === GOING_AWAY) return;
+      tunnel.leaving = true;
+      client.unpipe(paced ?? upstream);
+      client.resume();
+      if (frames === undefined) client.destroy();
+      else if (frames.atBoundary()) leave(closeFrame(code, reason));
+      else if (code === GOING_AWAY) farewell = closeFrame(code, reason);
+      else client.destroy();
+    },
+  };
   client.on('data', moved);
   if (paced !== undefined) paced.pipe(upstream);
   client.pipe(paced ?? upstream);
@@ -218,17 +273,7 @@ function splice(
   client.on('close', () => upstream.destroy());
   upstream.on('close', () => paced?.destroy());
   upstream.on('close', () => (client.writableEnded ? undefined : client.destroy()));
-  return {
-    client,
-    close: (code, reason) => {
-      client.unpipe(paced ?? upstream);
-      client.resume();
-      if (frames === undefined) client.destroy();
-      else if (frames.atBoundary()) leave(closeFrame(code, reason));
-      else if (code === GOING_AWAY) farewell = closeFrame(code, reason);
-      else client.destroy();
-    },
-  };
+  return tunnel;
 }
 
 /** Status line and raw headers of an answer, as bytes of HTTP/1.1. Hop-by-hop ones stay with a 101: they are about the tunnel. */

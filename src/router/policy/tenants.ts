@@ -1,4 +1,4 @@
-import type { SandboxLimits, TenantLimits, TenantSettings } from '../../config/index.ts';
+import type { SandboxLimits, TenantLimits, TenantSettings, Timeouts } from '../../config/index.ts';
 import type { Rate, TokenBucket } from './token-bucket.ts';
 
 /** Limits in the form in which they are asked on every request; Infinity where there is none. */
@@ -48,6 +48,8 @@ export interface Tenant {
   readonly idleTimeoutMs: number | undefined;
   /** Its share of wakes where tenants compete. */
   readonly weight: number;
+  /** The router's own where undefined. */
+  readonly timeouts: Partial<Timeouts> | undefined;
   readonly usage: TenantUsage;
 }
 
@@ -128,6 +130,7 @@ function compileTenant(name: string, settings: TenantSettings, usage: TenantUsag
     ...compileBoth(limits, sandboxLimits, share),
     idleTimeoutMs: settings.idleTimeoutMs,
     weight: settings.weight ?? 1,
+    timeouts: settings.timeouts,
     usage,
   };
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Timeouts } from '../../config/index.ts';
 import type { SandboxAddress } from '../address/index.ts';
 import type { ScannedHeaders } from '../forward/index.ts';
 import type { Principal } from '../identity/index.ts';
@@ -36,6 +37,13 @@ export interface Target {
   intent: Intent;
   /** The wake that it waited for; undefined where it did not have to. */
   wake: Wake | undefined;
+}
+
+/** Bounds of time for a request: the router's, narrowed or widened by its tenant, and then by its sandbox. */
+export function timeoutsFor({ principal, route }: Target, defaults: Timeouts): Timeouts {
+  const ofTenant = principal.tenant.timeouts;
+  const own = route.sandbox.timeouts;
+  return ofTenant === undefined && own === undefined ? defaults : { ...defaults, ...ofTenant, ...own };
 }
 
 /** What ends with an exchange. */

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
+import type { Timeouts } from '../../config/index.ts';
 import { createPacedStream, type ForwardRequest, type UpstreamFailure, type UpstreamPools } from '../forward/index.ts';
 import type { Limits, Tenant } from '../policy/index.ts';
 import { ProblemError } from '../problem.ts';
 import type { RoutingTable } from '../table/index.ts';
 import { type ActivityTracker, type AsleepAnswers, preflightOf, readPreferences, serverTiming } from '../wake/index.ts';
-import type { Exchange, Target } from './exchange.ts';
+import { type Exchange, type Target, timeoutsFor } from './exchange.ts';
 
 /** What forwarding needs besides the exchange itself. */
 export interface HttpExchangeOptions {
@@ -14,6 +15,7 @@ export interface HttpExchangeOptions {
   asleep: AsleepAnswers;
   table: RoutingTable;
   limits: Limits;
+  timeouts: Timeouts;
   /** Bound of every body; 0 for none. */
   maxBodyBytes: number;
   /** Whether every answer tells where its tenant stands, not refusals alone. */
@@ -25,6 +27,7 @@ export class HttpExchange implements ForwardRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly pool: ForwardRequest['pool'];
+  readonly timeouts: Timeouts;
   readonly path: string;
   readonly headers: string[];
   readonly body: Readable | null;
@@ -47,12 +50,13 @@ export class HttpExchange implements ForwardRequest {
     response: ServerResponse,
     headers: string[],
     rewrite: ForwardRequest['rewrite'],
-    { pools, activity, asleep, table, limits, maxBodyBytes, rateLimitFields }: HttpExchangeOptions,
+    { pools, activity, asleep, table, limits, maxBodyBytes, rateLimitFields, timeouts }: HttpExchangeOptions,
     fail: (error: unknown) => void,
   ) {
     this.request = exchange.request;
     this.response = response;
-    this.pool = pools.get(target.pod, target.port);
+    this.timeouts = timeoutsFor(target, timeouts);
+    this.pool = pools.get(target.pod, target.port, this.timeouts.connectMs);
     this.path = target.address.rest;
     this.headers = headers;
     const { tenant } = target.principal;

@@ -35,6 +35,8 @@ import type { Exchange, Target } from './exchange.ts';
 export interface LocateOptions {
   table: RoutingTable;
   isSynced(): boolean;
+  /** Whether the table is older than it may be to route by. */
+  isStale(): boolean;
   /** Undefined lets anybody in. */
   identity: Identity | undefined;
   anonymous: Principal;
@@ -192,6 +194,12 @@ export function createLocate(options: LocateOptions): Locate {
         namespace,
       });
     }
+    if (options.isStale())
+      throw new ProblemError({
+        code: 'table_not_ready',
+        detail: 'The API server was not heard of for longer than maxTableAge allows.',
+        retryAfterSeconds: 5,
+      });
     const port = address.port ?? route.sandbox.port;
     if (principal.link !== undefined) useLink(principal.link, exchange, address, port, client);
     const routable = options.table.isRoutable(route);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Timeouts } from '../../config/index.ts';
 import { BrowserRedirect, REDIRECT_HEADERS } from '../browser/index.ts';
 import {
   addForwardingHeaders,
@@ -9,11 +10,12 @@ import {
   type TrustedProxies,
   type Tunnels,
   type UpstreamPools,
+  webSocketRefusal,
 } from '../forward/index.ts';
 import { OwnAnswer } from '../own-answer.ts';
-import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
+import { type Problem, type ProblemCode, ProblemError, problemBytes, sendProblem } from '../problem.ts';
 import { type ActivityTracker, isNavigation } from '../wake/index.ts';
-import { Exchange, type ExchangeEnd, type RequestOutcome, type Target } from './exchange.ts';
+import { Exchange, type ExchangeEnd, type RequestOutcome, type Target, timeoutsFor } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { createLocate, type LocateOptions } from './locate.ts';
 
@@ -23,14 +25,24 @@ export interface ProxyOptions extends LocateOptions {
   pools: UpstreamPools;
   tunnels: Tunnels;
   proxies: TrustedProxies;
-  connectTimeoutMs: number;
-  responseHeaderTimeoutMs: number;
   /** Whether every answer tells where its tenant stands, not refusals alone. */
   rateLimitFields: boolean;
+  /** Where neither tenant nor sandbox has others. */
+  timeouts: Timeouts;
   finished(outcome: RequestOutcome): void;
   /** Told of failures that are the router's own. */
   report(what: string, error: unknown): void;
 }
+
+/** What passes: a WebSocket that is refused for it is told to come again. */
+const TRY_LATER: ReadonlySet<ProblemCode> = new Set([
+  'waking',
+  'wake_failed',
+  'table_not_ready',
+  'too_many_held',
+  'too_many_awake',
+  'rate_limited',
+]);
 
 /** Routes requests to sandboxes: address → identity → table → policy → wake → forward (design section 3). */
 export interface SandboxProxy {
@@ -147,7 +159,8 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         const problem = problemOf(exchange, error);
         const requestId = randomUUID();
         const bytes = problemBytes(problem, requestId);
-        if (!socket.destroyed) socket.end(bytes);
+        const later = TRY_LATER.has(problem.code) ? webSocketRefusal(request, problem.detail) : undefined;
+        if (!socket.destroyed) socket.end(later ?? bytes);
         exchange.finish(Number(bytes.slice(9, 12)), problem, requestId);
       };
       socket.on('error', () => socket.destroy());
@@ -174,8 +187,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           path: target.address.rest,
           headers,
           rewrite: rewriteOf(exchange, target),
-          connectTimeoutMs: options.connectTimeoutMs,
-          handshakeTimeoutMs: options.responseHeaderTimeoutMs,
+          timeouts: timeoutsFor(target, options.timeouts),
           pacer: options.limits.pacer(principal.tenant, route),
           moved: () => (target.intent === 'use' ? options.activity.touch(target.route, performance.now()) : undefined),
           done: (status, failure) => {

@@ -15,6 +15,7 @@ export function copySandbox(record: SandboxRecord): SandboxRecord {
     wakes: record.wakes,
     asleep: record.asleep,
     idleTimeoutMs: record.idleTimeoutMs,
+    timeouts: record.timeouts,
     reportedActiveMs: record.reportedActiveMs,
     ready: record.ready,
     readyReason: intern(record.readyReason),

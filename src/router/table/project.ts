@@ -1,4 +1,4 @@
-import { parseDurationMs } from '../../config/index.ts';
+import { parseDurationMs, parseTimeoutList, type Timeouts } from '../../config/index.ts';
 import {
   ASLEEP_ANSWER_ANNOTATION,
   CLAIM_UID_LABEL,
@@ -14,6 +14,7 @@ import {
   type Sandbox,
   type SandboxForm,
   TEMPLATE_REF_ANNOTATION,
+  TIMEOUTS_ANNOTATION,
   V1BETA1_FORM,
   WAKE_ANNOTATION,
   WAKE_ON_ANNOTATION,
@@ -44,6 +45,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
     asleep: asleepRules(metadata.annotations?.[WAKE_ON_ANNOTATION], metadata.annotations?.[ASLEEP_ANSWER_ANNOTATION]),
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
+    timeouts: timeoutsOf(metadata.annotations?.[TIMEOUTS_ANNOTATION]),
     reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
     ready: ready?.status === 'True',
     readyReason: intern(ready?.reason ?? ''),
@@ -107,6 +109,16 @@ function idleTimeoutOf(annotation: string | undefined): number | undefined {
     return parseDurationMs(annotation);
   } catch {
     return 0;
+  }
+}
+
+/** What can't be read counts as absent. */
+function timeoutsOf(annotation: string | undefined): Partial<Timeouts> | undefined {
+  if (annotation === undefined) return undefined;
+  try {
+    return parseTimeoutList(annotation);
+  } catch {
+    return undefined;
   }
 }
 

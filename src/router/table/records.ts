@@ -1,3 +1,4 @@
+import type { Timeouts } from '../../config/index.ts';
 import type { AsleepRules } from './asleep-rules.ts';
 
 /** What the router keeps of a Sandbox: a few words instead of the object. */
@@ -17,6 +18,8 @@ export interface SandboxRecord {
   asleep: AsleepRules | undefined;
   /** Pause after this time without activity: by its annotation; undefined leaves it to the configuration, 0 is never. */
   idleTimeoutMs: number | undefined;
+  /** Bounds of time of its own, by its annotation; mostly undefined. */
+  timeouts: Partial<Timeouts> | undefined;
   /** When any router last reported activity, milliseconds since the epoch; 0 if none did. */
   reportedActiveMs: number;
   /** Ready condition. */
