@@ -18,7 +18,7 @@ export function createEcho(name) {
       response.writeHead(Number(status), { 'x-from': name }).end();
       return;
     }
-    if (request.method === 'OPTIONS') {
+    if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
       response
         .writeHead(204, {
           'access-control-allow-origin': request.headers.origin ?? '*',
