@@ -56,7 +56,7 @@ export async function createEngineApi(options: EngineApiOptions): Promise<Engine
   const tokens = createTokenLookup([{ token: options.token, caller: ADMINISTRATOR }, ...(options.tokens ?? [])]);
   const reviews = reviewKinds(tokens);
   const review = createReviewHandler(reviews);
-  const lifecycle = { store, operations, kinds, report };
+  const lifecycle = { store, operations, kinds: kinds.filter(({ storedAs }) => storedAs === undefined), report };
   await ensureNamespaces(lifecycle);
   const stops = [startGarbageCollector(lifecycle), startNamespaceController(lifecycle), startExpiry(lifecycle, clock)];
   const servers: ApiServer[] = [];

@@ -1,4 +1,5 @@
 import { apiVersion, type Kind, type KindVersion, type ReviewKind } from '../kinds/index.ts';
+import { scaleOf } from '../operations/scale.ts';
 
 /** Everything that discovery tells of: stored kinds and reviews. */
 export interface DiscoverySource {
@@ -88,7 +89,7 @@ export function createDiscovery(source: DiscoverySource): Discovery {
   };
 }
 
-function resourcesOf(kind: Kind, _version: KindVersion): Resource[] {
+function resourcesOf(kind: Kind, version: KindVersion): Resource[] {
   const main: Resource = {
     name: kind.plural,
     singularName: kind.singular,
@@ -109,7 +110,7 @@ function resourcesOf(kind: Kind, _version: KindVersion): Resource[] {
   return [
     main,
     ...(kind.status ? [part('status', kind.kind, ['get', 'patch', 'update'])] : []),
-    ...(kind.scale === undefined
+    ...(scaleOf({ kind, version }) === undefined
       ? []
       : [part('scale', 'Scale', ['get', 'patch', 'update'], { group: 'autoscaling', version: 'v1' })]),
     ...(kind.kind === 'Pod'

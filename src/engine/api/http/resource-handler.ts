@@ -23,7 +23,7 @@ import {
   type RequestContext,
   type Target,
 } from '../operations/index.ts';
-import { readScale, writeScale } from '../operations/scale.ts';
+import { readScale, scaleOf, writeScale } from '../operations/scale.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
 import type { ReviewHandler } from '../reviews.ts';
@@ -111,7 +111,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
   async function object(call: Call, endpoint: Endpoint, target: Target): Promise<unknown> {
     const { request, reply, path, query, context } = call;
     const { subresource } = path;
-    if (subresource === 'scale' && endpoint.kind.scale !== undefined) return scale(call, endpoint, target);
+    if (subresource === 'scale' && scaleOf(endpoint) !== undefined) return scale(call, endpoint, target);
     if (subresource === 'log' && endpoint.kind.kind === 'Pod') return log(call, endpoint, target);
     if (endpoint.kind.kind === 'Pod' && ['exec', 'attach', 'portforward'].includes(subresource ?? ''))
       throw upgradeRequired(subresource as string);

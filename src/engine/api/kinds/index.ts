@@ -10,7 +10,7 @@ import { persistentVolumeClaim } from './persistent-volume-claim.ts';
 import { pod } from './pod.ts';
 import { podSnapshot, podSnapshotManualTrigger, podSnapshotPolicy, podSnapshotStorageConfig } from './pod-snapshot.ts';
 import { runtimeClass } from './runtime-class.ts';
-import { sandbox } from './sandbox.ts';
+import { gkeSandbox, sandbox } from './sandbox.ts';
 import { sandboxClaim } from './sandbox-claim.ts';
 import { sandboxTemplate } from './sandbox-template.ts';
 import { sandboxWarmPool } from './sandbox-warm-pool.ts';
@@ -40,4 +40,5 @@ export const KINDS: readonly Kind[] = [
   podSnapshotManualTrigger,
   podSnapshotPolicy,
   podSnapshotStorageConfig,
+  gkeSandbox,
 ];

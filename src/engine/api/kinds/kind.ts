@@ -22,7 +22,12 @@ export interface KindVersion {
   /** Sent as a Warning with every answer. */
   deprecationWarning?: string;
   fromStored?: (object: ApiObject) => ApiObject;
-  toStored?: (object: ApiObject) => ApiObject;
+  /** `previous`: the stored object that is replaced, for what this version has no words for. */
+  toStored?: (object: ApiObject, previous: ApiObject | undefined) => ApiObject;
+  /** Where a scale subresource finds its numbers, in this version only. */
+  scale?: ScalePaths;
+  /** In place of the kind's own rules. */
+  validate?: Kind['validate'];
 }
 
 /** Where the scale subresource finds its numbers: names below `spec` and `status`. */
@@ -53,6 +58,8 @@ export interface Kind {
   generation?: boolean;
   /** False where a whole collection can't be deleted at once. */
   deleteCollection?: false;
+  /** The kind of another group whose objects these are: a second name for them, with conversions of its own. */
+  storedAs?: Kind;
   /** Rule for names; DNS subdomain by default. */
   names?: 'subdomain' | 'label';
   /** Fields beyond metadata.name and metadata.namespace that field selectors may name. */
@@ -88,6 +95,7 @@ export interface Caller {
 
 /** Name of the kind's collection in the store. */
 export function collectionOf(kind: Kind): string {
+  if (kind.storedAs !== undefined) return collectionOf(kind.storedAs);
   return kind.group === '' ? kind.plural : `${kind.plural}.${kind.group}`;
 }
 

@@ -91,7 +91,10 @@ export function check(endpoint: Endpoint, object: ApiObject, previous: ApiObject
   const errors =
     schemaErrors.length > 0
       ? schemaErrors
-      : [...metadataErrors(endpoint, object, previous), ...(endpoint.kind.validate?.(object, previous) ?? [])];
+      : [
+          ...metadataErrors(endpoint, object, previous),
+          ...((endpoint.version.validate ?? endpoint.kind.validate)?.(object, previous) ?? []),
+        ];
   if (errors.length > 0) throw invalid(endpoint.kind, object.metadata.name ?? '', errors);
 }
 

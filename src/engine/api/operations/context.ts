@@ -59,10 +59,11 @@ export function present(endpoint: Endpoint, stored: KubernetesObject): ApiObject
   return converted.apiVersion === endpoint.apiVersion ? converted : { ...converted, apiVersion: endpoint.apiVersion };
 }
 
-/** An object of the endpoint's version in the stored one. */
-export function toStored(endpoint: Endpoint, object: ApiObject): ApiObject {
-  const storedVersion = apiVersion(endpoint.kind.group, endpoint.kind.versions[0].version);
-  const converted = endpoint.version.toStored?.(object) ?? object;
+/** An object of the endpoint's version in the stored one; `previous` is the stored object that it replaces. */
+export function toStored(endpoint: Endpoint, object: ApiObject, previous?: ApiObject): ApiObject {
+  const kind = endpoint.kind.storedAs ?? endpoint.kind;
+  const storedVersion = apiVersion(kind.group, kind.versions[0].version);
+  const converted = endpoint.version.toStored?.(object, previous) ?? object;
   return converted.apiVersion === storedVersion ? converted : { ...converted, apiVersion: storedVersion };
 }
 

@@ -11,7 +11,6 @@ import {
   type RequestContext,
   type Target,
   timestamp,
-  toStored,
 } from './context.ts';
 
 /** What a delete asks for; see DeleteOptions in kubernetes/client.ts. */
@@ -141,7 +140,5 @@ function terminating(
   if (finalizers.length > 0) next.metadata.finalizers = finalizers;
   else delete next.metadata.finalizers;
   if (isNamespace) next.status = { ...(at(current, 'status') as object | undefined), phase: 'Terminating' };
-  return isNamespace && text(current, 'status', 'phase') === 'Terminating' && sameFinalizers
-    ? current
-    : toStored(endpoint, next);
+  return isNamespace && text(current, 'status', 'phase') === 'Terminating' && sameFinalizers ? current : next;
 }

@@ -36,7 +36,7 @@ export function createOperations(dependencies: OperationDependencies) {
     for (const version of kind.versions) {
       const endpoint = createEndpoint(kind, version, compileSchema(version.schema));
       endpoints.set(`${kind.group}/${version.version}/${kind.plural}`, endpoint);
-      if (version === kind.versions[0]) stored.set(collectionOf(kind), endpoint);
+      if (version === kind.versions[0] && kind.storedAs === undefined) stored.set(collectionOf(kind), endpoint);
     }
 
   return {

@@ -12,9 +12,15 @@ export const scaleSchema = rootSchema('How many replicas an object has and wants
   status: object('Found.', { replicas: integer('Replicas there are.'), selector: string('Selects the replicas.') }),
 });
 
+/** Where the endpoint's scale subresource finds its numbers; undefined where it has none. */
+export function scaleOf({ kind, version }: Pick<Endpoint, 'kind' | 'version'>): ScalePaths | undefined {
+  return version.scale ?? kind.scale;
+}
+
 function pathsOf(endpoint: Endpoint): ScalePaths {
-  if (endpoint.kind.scale === undefined) throw methodNotAllowed();
-  return endpoint.kind.scale;
+  const paths = scaleOf(endpoint);
+  if (paths === undefined) throw methodNotAllowed();
+  return paths;
 }
 
 /** The scale of an object. @throws ApiError NotFound */

@@ -65,7 +65,7 @@ export async function replace(
     candidate.metadata.generation = (before.metadata.generation ?? 0) + 1;
   if (!applied) trackUpdate(endpoint, before, candidate, subresource, context, timestamp(clock()));
 
-  const stored = toStored(endpoint, candidate);
+  const stored = toStored(endpoint, candidate, current);
   if (isDeepStrictEqual(stored, current)) return present(endpoint, current);
   if (context.dryRun) return present(endpoint, stored);
   const written = await store.write(
