@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { parseListenAddress, type Settings } from '../config/index.ts';
+import { parseListenAddress, parseNameServer, type Settings } from '../config/index.ts';
 import { type Engine, startEngine } from '../engine/index.ts';
 import { projectRoot, withProgress } from './bootstrap.mjs';
 import { report } from './report.ts';
@@ -45,6 +45,7 @@ export async function startConfiguredEngine(settings: Settings): Promise<Configu
       requestedRuntime: settings.runtime,
       gvisorModuleDirectory: join(projectRoot, 'deploy', 'toolchain', 'gvisor'),
       agentDirectory: join(import.meta.dirname, '..', 'engine', 'agent'),
+      nameServers: settings.nameServers.map(parseNameServer),
       environment: process.env,
       progress: withProgress,
       report,

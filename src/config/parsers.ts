@@ -1,4 +1,4 @@
-import { parseDurationMs, parseListenAddress } from './values.ts';
+import { parseDurationMs, parseListenAddress, parseNameServer } from './values.ts';
 
 /** `host:port`, checked and left as it is. */
 export function listenAddress(raw: unknown): string {
@@ -16,6 +16,13 @@ export function text(raw: unknown): string {
 export function textList(raw: unknown): readonly string[] {
   const items = Array.isArray(raw) ? raw.map(text) : text(raw).split(',');
   return items.map((item) => item.trim()).filter((item) => item !== '');
+}
+
+/** Addresses of DNS servers, checked and left as they are. */
+export function nameServers(raw: unknown): readonly string[] {
+  const items = textList(raw);
+  for (const item of items) parseNameServer(item);
+  return items;
 }
 
 /** One of some texts. */

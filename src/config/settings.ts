@@ -7,6 +7,7 @@ import {
   duration,
   durationOrNever,
   listenAddress,
+  nameServers,
   oneOf,
   text,
   textList,
@@ -62,6 +63,14 @@ export const settings = {
     default: '127.0.0.1:6440',
     commands: engines,
     parse: listenAddress,
+  }),
+  nameServers: define({
+    key: 'nameServers',
+    description: "DNS servers that names which sandboxes may call are asked of; this machine's own without it",
+    placeholder: 'address[:port],...',
+    default: [] as readonly string[],
+    commands: engines,
+    parse: nameServers,
   }),
   stateDir: define({
     key: 'stateDir',

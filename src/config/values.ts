@@ -1,3 +1,5 @@
+import { isIPv4, isIPv6 } from 'node:net';
+
 const unitsMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Milliseconds of a duration such as `55s`, `10m`, `1h30m` or `250ms`. @throws Error that shows the form wanted */
@@ -43,4 +45,16 @@ function editDistance(left: string, right: string): number {
     previous = current;
   }
   return previous[right.length] ?? 0;
+}
+
+/** A DNS server: `192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:53`; port 53 unless told. @throws Error that says what is wanted */
+export function parseNameServer(value: string): { address: string; port: number } {
+  const [, bracketed, plain = '', portText] = /^(?:\[([^\]]+)\]|([^[\]:]+))(?::(\d{1,5}))?$/.exec(value) ?? [];
+  const address = bracketed ?? plain;
+  const port = portText === undefined ? 53 : Number(portText);
+  if (!(bracketed === undefined ? isIPv4(address) : isIPv6(address)) || port < 1 || port > 65_535)
+    throw new Error(
+      `"${value}" is no address of a DNS server: 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53 is wanted`,
+    );
+  return { address, port };
 }

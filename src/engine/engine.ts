@@ -7,11 +7,20 @@ import {
   createSnapshotPublisher,
   startExtensionControllers,
   startPodController,
+  startPolicyController,
   startSandboxController,
   startSnapshotController,
 } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
-import { addressRangeOf, createLoopbackNetwork, createVethNetwork } from './network/index.ts';
+import {
+  addressRangeOf,
+  createLoopbackNetwork,
+  createVethNetwork,
+  enableForwarding,
+  gatewayOf,
+  type NameServer,
+} from './network/index.ts';
+import { startNetworkEnforcement } from './network-enforcement.ts';
 import { createLogStore, createPodLogs } from './pod-logs/index.ts';
 import { createPodStreams } from './pod-streams.ts';
 import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
@@ -29,6 +38,8 @@ export interface EngineOptions {
   /** gVisor's Go module, and the agent of the built-in image. */
   gvisorModuleDirectory: string;
   agentDirectory: string;
+  /** Name servers that names which sandboxes may call are asked of; those of this machine if there are none. */
+  nameServers?: readonly NameServer[];
   environment: NodeJS.ProcessEnv;
   progress: Progress;
   report(what: string, error: unknown): void;
@@ -61,8 +72,9 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   });
   const { runtime, engineTag, namespaces } = selected;
   const firewall = namespaces && hasTool('nft', options.environment);
+  const subnet = addressRangeOf(engineTag);
   const network = namespaces
-    ? createVethNetwork({ engineTag, subnet: addressRangeOf(engineTag), shell, firewall })
+    ? await createVethNetwork({ engineTag, subnet, shell, routeOut: firewall })
     : createLoopbackNetwork();
   const store = await openStore({ directory: join(engineDirectory, 'store') });
   let podLogs: PodLogs | undefined;
@@ -88,6 +100,19 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     keepBytes: LOG_KEEP_BYTES,
     failed: report,
   });
+  const policies = firewall
+    ? startPolicyController({
+        client: api.client,
+        network,
+        gateway: gatewayOf(subnet),
+        enableForwarding,
+        failed: report,
+      })
+    : undefined;
+  const enforcement =
+    policies === undefined
+      ? undefined
+      : await startNetworkEnforcement({ engineTag, subnet, shell, policies, ...options });
   const pods = startPodController({
     client: api.client,
     runtime,
@@ -96,10 +121,12 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     logs,
     engineDirectory,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
+    ...(firewall ? { nameServer: gatewayOf(subnet) } : {}),
     failed: report,
   });
   podLogs = createPodLogs(api.client, logs);
   await pods.recovered;
+  await enforcement?.enforce();
   const snapshots = startSnapshotController({
     client: api.client,
     pods,
@@ -137,6 +164,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       await snapshots.close();
       const problems = await pods.hibernate();
       logs.close();
+      await policies?.close();
+      await enforcement?.close();
       await api.close();
       await network.close();
       await runtime.close();
@@ -155,7 +184,7 @@ function warningsOf(runtime: ContainerRuntime, reason: string | undefined, unpro
   }
   if (unprotected)
     warnings.push(
-      'nft is missing (package nftables): sandboxes can reach services of this machine that listen on all interfaces.',
+      'nft is missing (package nftables): sandboxes can reach services of this machine that listen on all interfaces, NetworkPolicies are not followed, and nothing outside can be reached.',
     );
   return warnings;
 }

@@ -59,6 +59,8 @@ export const REPLICA_SLOTS = 32;
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Label on a Pod: its egress class. */
 export const EGRESS_LABEL = 'sandbox-router/egress';
+/** Annotation on a Pod: DNS names that it may call (`api.example.com, *.pypi.org:443`), besides what its NetworkPolicies allow. The engine follows it. */
+export const EGRESS_NAMES_ANNOTATION = 'sandbox-router/egress-allow-names';
 
 /** Annotation on a Sandbox: id of the snapshot that its next start restores. Written by the Sandbox controller. */
 export const SNAPSHOT_ANNOTATION = 'sandbox-router/snapshot';

@@ -28,6 +28,8 @@ export function createLoopbackNetwork(): SandboxNetwork {
     adopt: (id, address) => {
       addresses.set(id, address);
     },
+    attachments: () => addresses,
+    onChange: () => {},
     close: async () => {},
   };
 }

@@ -16,6 +16,10 @@ export interface SandboxNetwork {
   list(): Promise<string[]>;
   /** Keeps the id's address taken (a running sandbox found after a restart). */
   adopt(id: string, address: string): void;
-  /** Removes what all sandboxes share (firewall rules); those of single sandboxes stay. */
+  /** Addresses by id, of all that are attached now. */
+  attachments(): ReadonlyMap<string, string>;
+  /** Calls back after each change of {@link SandboxNetwork.attachments}. */
+  onChange(listener: () => void): void;
+  /** Removes what all sandboxes share; what belongs to single ones stays. */
   close(): Promise<void>;
 }

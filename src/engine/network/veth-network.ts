@@ -1,7 +1,9 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { type CommandShell, quoted } from '../command-shell.ts';
+import { type AddressRange, blockOf, dotted, gatewayOf, numeric } from './addresses.ts';
+import { linkName, namespaceName } from './links.ts';
 import type { SandboxNetwork } from './network.ts';
 
 const execute = promisify(execFile);
@@ -17,47 +19,41 @@ export interface VethNetworkOptions {
   /** First three octets chosen for this engine's sandboxes: `10.88.16` stands for a /20 that begins there. */
   subnet: AddressRange;
   shell: CommandShell;
-  /** Whether nftables may be used to keep sandboxes from this machine's own services. */
-  firewall: boolean;
-}
-
-/** IPv4 addresses of sandboxes: the first is the gateway that every host side shares. */
-export interface AddressRange {
-  /** First address as a number. */
-  base: number;
-  size: number;
+  /** Whether sandboxes get a route out: only where a firewall decides what may take it. */
+  routeOut: boolean;
 }
 
 /**
- * A /20 for an engine, out of 10.64.0.0/10, by its tag: engines on one machine do not meet, and an engine keeps its addresses over restarts,
- * so that connections survive a checkpoint.
+ * A network namespace and a veth pair for each sandbox. Its routes lead to the gateway address on the host's end of its own pair; what the machine takes from
+ * there and hands on, to other sandboxes and networks, is up to the firewall.
  */
-export function addressRangeOf(engineTag: string): AddressRange {
-  return { base: 0x0a400000 + ((Number.parseInt(engineTag, 16) & 0x3ff) << 12), size: 4096 };
-}
-
-/**
- * A network namespace and a veth pair for each sandbox. The sandbox has one route, to the gateway address on the host's end of its own pair: nothing else
- * answers it, no other sandbox and no other network. The firewall lets it answer the host, never call it.
- */
-export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNetworkOptions): SandboxNetwork {
+export async function createVethNetwork(options: VethNetworkOptions): Promise<SandboxNetwork> {
+  const { engineTag, subnet, shell, routeOut } = options;
   const addresses = new Map<string, number>();
   const taken = new Set<number>();
-  const gateway = dotted(subnet.base + 1);
+  const attachments = new Map<string, string>();
+  const listeners: (() => void)[] = [];
+  const gateway = gatewayOf(subnet);
   let next = 2;
-  if (firewall) installFirewall(engineTag);
   // What is for a sandbox that is gone must never leave this machine by its default route: somebody there might even answer.
-  const range = `${dotted(subnet.base)}/${32 - Math.log2(subnet.size)}`;
-  execFileSync('ip', ['route', 'replace', 'unreachable', range]);
+  await execute('ip', ['route', 'replace', 'unreachable', blockOf(subnet)]);
+  // The DNS proxy listens at this address, also while there is no sandbox.
+  if (routeOut) await execute('ip', ['address', 'replace', `${gateway}/32`, 'dev', 'lo']);
 
-  const namespaceOf = (id: string) => `sandbox-router-${engineTag}-${id}`;
-  const linkOf = (id: string) => `s${engineTag}${id}`;
+  const namespaceOf = (id: string) => namespaceName(engineTag, id);
+  const linkOf = (id: string) => linkName(engineTag, id);
+
+  function changed(): void {
+    for (const listener of listeners) listener();
+  }
 
   function assign(id: string, address: number): number {
     const before = addresses.get(id);
     if (before !== undefined) taken.delete(before);
     addresses.set(id, address);
     taken.add(address);
+    attachments.set(id, dotted(address));
+    changed();
     return address;
   }
 
@@ -77,6 +73,7 @@ export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNe
     const address = addresses.get(id);
     if (address !== undefined) taken.delete(address);
     addresses.delete(id);
+    if (attachments.delete(id)) changed();
     await removeNetwork(id);
   }
 
@@ -104,6 +101,7 @@ export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNe
         `addr add ${address}/32 dev eth0`,
         'link set eth0 up',
         `route add ${gateway}/32 dev eth0`,
+        ...(routeOut ? [`route add default via ${gateway} dev eth0`] : []),
       ];
       const batch = (lines: string[], flags: string[]) =>
         `printf %s ${quoted([`${lines.join('\n')}\n`])} | ip ${quoted([...flags, '-batch', '-'])}`;
@@ -128,46 +126,15 @@ export function createVethNetwork({ engineTag, subnet, shell, firewall }: VethNe
       const value = numeric(address);
       if (value !== undefined) assign(id, value);
     },
+    attachments: () => attachments,
+    onChange: (listener) => {
+      listeners.push(listener);
+    },
     close: async () => {
-      await execute('ip', ['route', 'delete', 'unreachable', range]).catch(() => {});
-      if (firewall) await execute('nft', ['delete', 'table', 'inet', tableOf(engineTag)]).catch(() => {});
+      // What is for a sandbox that is gone must never leave this machine by its default route: somebody there might even answer.
+      await execute('ip', ['route', 'replace', 'unreachable', blockOf(subnet)]);
+      await execute('ip', ['route', 'delete', 'unreachable', blockOf(subnet)]).catch(() => {});
+      if (routeOut) await execute('ip', ['address', 'delete', `${gateway}/32`, 'dev', 'lo']).catch(() => {});
     },
   };
-}
-
-function tableOf(engineTag: string): string {
-  return `sandbox_router_${engineTag}`;
-}
-
-/** What comes from a sandbox may only answer what this machine began; nothing is forwarded from one. */
-function installFirewall(engineTag: string): void {
-  const table = tableOf(engineTag);
-  const links = `"s${engineTag}*"`;
-  const rules = `
-table inet ${table}
-delete table inet ${table}
-table inet ${table} {
-  chain input {
-    type filter hook input priority -10; policy accept;
-    iifname ${links} ct state established,related accept
-    iifname ${links} drop
-  }
-  chain forward {
-    type filter hook forward priority -10; policy accept;
-    iifname ${links} drop
-    oifname ${links} drop
-  }
-}
-`;
-  execFileSync('nft', ['-f', '-'], { input: rules, stdio: ['pipe', 'ignore', 'pipe'] });
-}
-
-function dotted(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join('.');
-}
-
-function numeric(address: string): number | undefined {
-  const parts = address.split('.').map(Number);
-  if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255)) return undefined;
-  return parts.reduce((value, part) => value * 256 + part, 0);
 }

@@ -38,6 +38,8 @@ export interface PodControllerOptions {
   logs: LogStore;
   /** Records and snapshots live below it. */
   engineDirectory: string;
+  /** Where sandboxes resolve names; they can resolve none without it. */
+  nameServer?: string;
   now?: () => Date;
   /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves. */
   podSnapshotChanged(change: PodSnapshotChange): Promise<void>;
@@ -78,6 +80,8 @@ export function startPodController(options: PodControllerOptions): PodController
     records,
     snapshots,
     logs: options.logs,
+    filesDirectory: join(engineDirectory, 'pod-files'),
+    nameServer: options.nameServer,
     now,
     changed: queue.add,
   });

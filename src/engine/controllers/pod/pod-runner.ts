@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   COLD_START_ANNOTATION,
@@ -18,6 +19,7 @@ import { containerSpecOf, mainContainer } from './container-spec.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import type { PodRecords } from './pod-record.ts';
 import { followReadiness } from './readiness.ts';
+import { writeResolverFile } from './resolver-file.ts';
 import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
 
 /** What running Pods needs. */
@@ -28,6 +30,9 @@ export interface PodRunnerOptions {
   records: PodRecords;
   snapshots: SnapshotDirectory;
   logs: LogStore;
+  /** Files that Pods get from the engine: a directory for each. */
+  filesDirectory: string;
+  nameServer: string | undefined;
   now(): Date;
   /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
   changed(key: string): void;
@@ -42,6 +47,7 @@ const READY_AT_ONCE_MS = 60;
 /** Starts, follows, checkpoints and stops the containers of Pods. */
 export function createPodRunner(options: PodRunnerOptions) {
   const { runtime, network, records, snapshots, logs } = options;
+  const filesOf = (uid: string) => join(options.filesDirectory, uid);
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
   async function start(pod: Pod, local: LocalPod): Promise<void> {
@@ -77,6 +83,11 @@ export function createPodRunner(options: PodRunnerOptions) {
     record.address = attachment.address;
     records.write(record);
     const spec = containerSpecOf(pod, image, record.containerId, attachment, logs.pathOf(record.uid));
+    const resolverFile = writeResolverFile(filesOf(record.uid), pod, options.nameServer);
+    spec.root = {
+      ...spec.root,
+      mounts: [...spec.root.mounts, { destination: '/etc/resolv.conf', source: resolverFile, readOnly: true }],
+    };
     const runFromStart = async () => {
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
@@ -263,6 +274,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       await snapshots.discard(hibernationId(uid));
       records.remove(uid);
       logs.remove(uid);
+      rmSync(filesOf(uid), { recursive: true, force: true });
     },
   };
 }
