@@ -19,12 +19,14 @@ export interface OutsideNetwork {
 const NEAR_END = '198.51.100.1';
 
 /**
- * Makes a namespace with these addresses, in which every one of them answers on the ports (and DNS on 53), and routes to them. Documentation addresses of
+ * Makes a namespace with these addresses, in which every one of them answers on the ports (and one of them to DNS), and routes to them. Documentation addresses of
  * RFC 5737, private and link-local ones: none of them exists on a machine that runs tests.
  */
 export async function makeOutsideNetwork(options: {
   directory: string;
   addresses: string[];
+  /** The one of them on which DNS answers. */
+  nameServer: string;
   tcpPorts: number[];
   udpPorts: number[];
 }): Promise<OutsideNetwork> {
@@ -67,8 +69,8 @@ export async function makeOutsideNetwork(options: {
     inside('route', 'add', `${NEAR_END}/32`, 'dev', 'eth0');
     inside('route', 'add', 'default', 'via', NEAR_END, 'dev', 'eth0');
     for (const address of options.addresses) ip('route', 'add', `${address}/32`, 'dev', link);
-    const program = join(import.meta.dirname, 'outside-host.mjs');
-    const commandLine = [program, zonePath, options.tcpPorts.join(','), options.udpPorts.join(',')];
+    const program = join(import.meta.dirname, 'outside-host.ts');
+    const commandLine = [program, zonePath, options.nameServer, options.tcpPorts.join(','), options.udpPorts.join(',')];
     server = spawn('ip', ['netns', 'exec', namespace, process.execPath, ...commandLine], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

@@ -33,7 +33,8 @@ const REFUSE = 'reject with icmpx type admin-prohibited';
 
 /**
  * The table without any sandbox in it: all of them may answer who called them, and nothing else. The verdict on packets to the machine itself falls before
- * destination NAT, so that a port which the machine publishes for a container is no way around.
+ * destination NAT, so that a port which the machine publishes for a container is no way around. Chains of single sandboxes are jumped to: what they don't let
+ * through comes back and is refused.
  */
 export function baseRuleset({ engineTag, gateway, subnet, dnsPort }: RulesetOptions): string {
   const links = `"${linkPrefix(engineTag)}*"`;
@@ -126,8 +127,8 @@ export function addSandbox({ engineTag }: RulesetOptions, id: string, { address,
     ...outgoing.map((match) => `add rule ${table} egress_${id} ${match} goto may_leave`),
     ...incoming.map((match) => `add rule ${table} ingress_${id} ${match} accept`),
     `add element ${table} members { ${link} . ${address} }`,
-    `add element ${table} egress { ${link} : goto egress_${id} }`,
-    `add element ${table} ingress { ${link} : goto ingress_${id} }`,
+    `add element ${table} egress { ${link} : jump egress_${id} }`,
+    `add element ${table} ingress { ${link} : jump ingress_${id} }`,
   ];
 }
 
@@ -137,8 +138,8 @@ export function removeSandbox({ engineTag }: RulesetOptions, id: string, { addre
   const link = `"${linkName(engineTag, id)}"`;
   return [
     `delete element ${table} members { ${link} . ${address} }`,
-    `delete element ${table} egress { ${link} : goto egress_${id} }`,
-    `delete element ${table} ingress { ${link} : goto ingress_${id} }`,
+    `delete element ${table} egress { ${link} : jump egress_${id} }`,
+    `delete element ${table} ingress { ${link} : jump ingress_${id} }`,
     `flush chain ${table} egress_${id}`,
     `flush chain ${table} ingress_${id}`,
     `delete chain ${table} egress_${id}`,
