@@ -292,13 +292,6 @@ describe('what a sandbox in gVisor may reach, packet by packet', { timeout: 480_
       ]);
       await addressOf('named');
     });
-    const resolve = async (name: string, box = 'named'): Promise<string> => {
-      const { stdout } = await run(
-        await addressOf(box),
-        `python3 -c 'import socket; print(socket.gethostbyname("${name}"))' 2>/dev/null || echo none`,
-      );
-      return stdout.trim();
-    };
     const opens = async (target: string) => (await probe('named', { target })).target;
 
     it('nothing is open before it is asked for', async () => {
@@ -374,12 +367,17 @@ describe('what a sandbox in gVisor may reach, packet by packet', { timeout: 480_
           : `${answer.status} ${text}`;
     };
     before(async () => {
-      await apply([sandbox('classed', { labels: { app: 'classed', 'sandbox-router/egress': 'none' } })]);
+      outside.setZone({ 'api.example.com': { address: B, ttl: 60 } });
+      const annotations = { 'sandbox-router/egress-allow-names': 'api.example.com' };
+      await apply([sandbox('classed', { labels: { app: 'classed', 'sandbox-router/egress': 'none' }, annotations })]);
       await addressOf('classed');
     });
     it('a label that no policy enforces is refused, and no packet leaves', async () => {
       await until('refused', async () => (await status()) === 'egress_unenforced');
       await reachesExactly('classed', []);
+    });
+    it('names are not allowed to a class that promises to call nobody', async () => {
+      assert.equal(await resolve('api.example.com', 'classed'), 'none');
     });
     it('the right policy opens it, and no packet leaves', async () => {
       await setPolicy('classed', []);
@@ -444,6 +442,12 @@ describe('what a sandbox in gVisor may reach, packet by packet', { timeout: 480_
   async function setPolicy(app: string, egress: object[] | undefined): Promise<void> {
     if (egress === undefined) await up.kubectl('delete', 'networkpolicy', `${app}-egress`, '--ignore-not-found');
     else await apply([policy(`${app}-egress`, app, { policyTypes: ['Egress'], egress })]);
+  }
+
+  /** Address that a name has inside a sandbox; `none` if it has none. */
+  async function resolve(name: string, box = 'named'): Promise<string> {
+    const script = `python3 -c 'import socket; print(socket.gethostbyname("${name}"))' 2>/dev/null || echo none`;
+    return (await run(await addressOf(box), script)).stdout.trim();
   }
 
   async function addressOf(name: string, namespace = 'default'): Promise<string> {

@@ -1,4 +1,5 @@
 import {
+  EGRESS_LABEL,
   EGRESS_NAMES_ANNOTATION,
   NAMESPACES,
   type Namespace,
@@ -48,6 +49,8 @@ export interface PolicyController {
   close(): Promise<void>;
 }
 
+/** Egress classes that promise that nothing on the internet is reached, by which name ever. */
+const CLASSES_WITHOUT_NAMES = ['none', 'restricted'];
 /** First and longest wait before rules that nftables did not take are tried again. */
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
@@ -147,6 +150,11 @@ export function startPolicyController(options: PolicyControllerOptions): PolicyC
   function namesOf(pod: Pod): EgressName[] {
     const text = pod.metadata.annotations?.[EGRESS_NAMES_ANNOTATION];
     if (text === undefined) return [];
+    const egressClass = pod.metadata.labels?.[EGRESS_LABEL] ?? '';
+    if (CLASSES_WITHOUT_NAMES.includes(egressClass)) {
+      complain(pod, 'EgressNamesIgnored', `egress class ${egressClass} promises more than names would keep`);
+      return [];
+    }
     const known = readNames.get(text);
     if (known !== undefined) return known;
     try {
@@ -155,16 +163,17 @@ export function startPolicyController(options: PolicyControllerOptions): PolicyC
       readNames.set(text, names);
       return names;
     } catch (error) {
-      const uid = pod.metadata.uid ?? '';
-      if (!complained.has(uid))
-        events.warn(
-          pod,
-          'EgressNamesInvalid',
-          `annotation ${EGRESS_NAMES_ANNOTATION}: ${(error as Error).message}. No name is allowed.`,
-        );
-      complained.add(uid);
+      complain(pod, 'EgressNamesInvalid', (error as Error).message);
       return [];
     }
+  }
+
+  /** Once for each Pod. */
+  function complain(pod: Pod, reason: string, problem: string): void {
+    const uid = pod.metadata.uid ?? '';
+    if (complained.has(uid)) return;
+    complained.add(uid);
+    events.warn(pod, reason, `annotation ${EGRESS_NAMES_ANNOTATION}: ${problem}. No name is allowed.`);
   }
 
   const synced = Promise.all(caches.map((cache) => cache.synced)).then(() => {});

@@ -19,10 +19,15 @@ export interface PlacedRules {
   rules: SandboxRules;
 }
 
-/** Never reachable from a sandbox, whatever a policy says: this machine, link-local with the metadata services, broadcast, multicast and reserved. */
+/**
+ * Never reachable from a sandbox, whatever a policy says: this machine, link-local addresses with the metadata services, those of clouds that keep theirs
+ * elsewhere, multicast and reserved addresses.
+ */
 export const NEVER = [
   '0.0.0.0/8',
   '127.0.0.0/8',
+  '100.100.100.200/32',
+  '168.63.129.16/32',
   '169.254.0.0/16',
   '192.0.0.0/24',
   '224.0.0.0/4',
