@@ -1,5 +1,5 @@
 import { watchFile } from 'node:fs';
-import { ConfigError, type Settings } from '../config/index.ts';
+import { ConfigError, settings as definitions, type Settings } from '../config/index.ts';
 import { createPolicy, type Policy, type PolicySettings } from '../router/index.ts';
 import { report } from './report.ts';
 import type { SettingsSource } from './setting-options.ts';
@@ -9,6 +9,8 @@ export interface ConfiguredPolicy {
   policy: Policy;
   /** Why the file as it is now was refused; undefined while it is what is in force. */
   refusal(): string | undefined;
+  /** Settings that the file has changed since the start and that are read at the start alone. */
+  restartNeededFor(): readonly string[];
   /** Told after each change that was taken. */
   onReloaded(listener: () => void): void;
 }
@@ -21,7 +23,7 @@ export function configuredPolicy({ settings, file, read }: SettingsSource): Conf
   const policy = createPolicy(policySettingsOf(settings));
   const listeners = new Set<() => void>();
   let refusal: string | undefined;
-  let rest = restOf(settings);
+  let restartNeededFor: readonly string[] = [];
   if (file !== undefined)
     watchFile(file, { interval: WATCH_INTERVAL_MS, persistent: false }, () => {
       try {
@@ -32,14 +34,21 @@ export function configuredPolicy({ settings, file, read }: SettingsSource): Conf
         policy.replace(policySettingsOf(changed));
         refusal = undefined;
         for (const listener of listeners) listener();
-        if (rest !== restOf(changed)) console.error(`${file} also changes settings that need a restart.`);
-        rest = restOf(changed);
+        const waiting = changedSettings(settings, changed);
+        if (waiting.length > 0 && waiting.join() !== restartNeededFor.join())
+          console.error(`${file} also changes what takes effect at the next start only: ${waiting.join(', ')}.`);
+        restartNeededFor = waiting;
       } catch (error) {
         refusal = (error as Error).message;
         report('the changed configuration is refused, the earlier one stays', error);
       }
     });
-  return { policy, refusal: () => refusal, onReloaded: (listener) => listeners.add(listener) };
+  return {
+    policy,
+    refusal: () => refusal,
+    restartNeededFor: () => restartNeededFor,
+    onReloaded: (listener) => listeners.add(listener),
+  };
 }
 
 function policySettingsOf(settings: Settings): PolicySettings {
@@ -47,10 +56,10 @@ function policySettingsOf(settings: Settings): PolicySettings {
   return { tenants, egressRequired, egressVerify, egressClasses, runtimeRequire, runtimeClasses };
 }
 
-/** Everything that is read once, as text that can be compared. */
-function restOf(settings: Settings): string {
-  return JSON.stringify({
-    ...settings,
-    ...Object.fromEntries(Object.keys(policySettingsOf(settings)).map((key) => [key, 0])),
-  });
+/** Keys of settings that are read once and differ. */
+function changedSettings(before: Settings, after: Settings): string[] {
+  const hot = Object.keys(policySettingsOf(before));
+  return (Object.keys(definitions) as (keyof Settings)[])
+    .filter((name) => !hot.includes(name) && JSON.stringify(before[name]) !== JSON.stringify(after[name]))
+    .map((name) => definitions[name].key);
 }

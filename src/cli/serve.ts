@@ -108,6 +108,7 @@ function routerOptions(
     adminListen: parseListenAddress(settings.adminListen),
     policy: configured.policy,
     configurationRefusal: configured.refusal,
+    restartNeededFor: configured.restartNeededFor,
     ...configuredIdentity(settings, configured, upFiles, client),
     tls: configuredTls(settings),
     baseDomain: settings.baseDomain,

@@ -12,6 +12,8 @@ export interface Readiness {
   /** Routers among which limits of tenants are divided. */
   limitsSharedBy: number;
   configurationRefusal: string | undefined;
+  /** Settings that wait for the next start. */
+  restartNeededFor: readonly string[];
   /** Processes that answer requests, where this one does not itself. */
   workers?: { wanted: number; listening: number };
 }

@@ -40,6 +40,8 @@ export interface FrontOptions {
   policy: Policy;
   /** Why the configuration file as it is now is not in force; undefined while it is. */
   configurationRefusal(): string | undefined;
+  /** Settings of that file that have changed and wait for the next start. */
+  restartNeededFor(): readonly string[];
   baseDomain: string | undefined;
   pathPrefix: string | undefined;
   trustedProxies: readonly string[];

@@ -39,6 +39,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       suspectPods: cluster.table.suspectCount(),
       limitsSharedBy: sharing.replicas(),
       configurationRefusal: options.configurationRefusal(),
+      restartNeededFor: options.restartNeededFor(),
     }),
     front.metrics.registry,
   );

@@ -233,6 +233,20 @@ describe('who may reach what, on a real API server', {
     await until('the class is allowed', async () => outcome(await send(token, '/online/')).startsWith('503'));
   });
 
+  it('names what a changed file leaves for the next start', async () => {
+    const waiting = async () =>
+      ((await (await fetch(`${router.adminUrl}/readyz`)).json()) as { restartNeededFor: string[] }).restartNeededFor;
+    assert.deepEqual(await waiting(), []);
+    await configure(`${CONFIGURATION}\nheldTotal: 7\ntokenReview: { audiences: [x] }\n`, false);
+    assert.deepEqual((await waiting()).sort(), ['heldTotal', 'tokenReview']);
+    assert.match(
+      await configure(CONFIGURATION.replace('verify: enforce', 'verify: off'), true),
+      /only be turned on or off by a restart/,
+    );
+    await configure(CONFIGURATION, false);
+    assert.deepEqual(await waiting(), []);
+  });
+
   it('holds a tenant to its limits, and tells when to come again', async () => {
     const limits = 'limits: { requestsPerSecond: 0.5, burst: 3 }';
     await configure(CONFIGURATION.replace('tenant-b: {}', `tenant-b: { ${limits} }`), false);

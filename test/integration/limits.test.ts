@@ -144,7 +144,7 @@ describe('limits with several real routers', { skip: missingTool('etcd', 'kube-a
           const socket = new WebSocket(`${alone.url.replace('http', 'ws')}/${sandbox}/ws`, { headers });
           socket.on('open', () => resolve(socket));
           socket.on('unexpected-response', (_request, response) => resolve(response.statusCode ?? 0));
-          socket.on('error', () => {});
+          socket.on('error', (error) => resolve(`${error}` as never));
         });
       const first = await open('box');
       assert.ok(first instanceof WebSocket, String(first));

@@ -160,6 +160,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
       suspectPods: suspectPods(),
       limitsSharedBy: sharing.replicas(),
       configurationRefusal: options.configurationRefusal(),
+      restartNeededFor: options.restartNeededFor(),
       workers: { wanted: workerCount, listening: listeningCount() },
     }),
     {
