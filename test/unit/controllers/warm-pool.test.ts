@@ -81,8 +81,8 @@ describe('warm pools and templates', () => {
       conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '' }],
     });
     clockMs = 5 * 60_000 + 2000;
-    await world.patch(SANDBOX_WARM_POOLS, 'late', { spec: { updateStrategy: { type: 'OnReplenish' } } });
     await world.patch(SANDBOXES, late.metadata.name, { metadata: { labels: { touched: 'yes' } } });
+    await world.patch(SANDBOX_WARM_POOLS, 'late', { spec: { updateStrategy: { type: 'OnReplenish' } } });
     await until('the late one is gone', async () => (await world.get(SANDBOXES, late.metadata.name)) === undefined);
     await until('it is told', async () => (await reasonsOf('late')).includes('WarmPoolNotProgressing'));
     assert.ok(await world.get(SANDBOXES, held.metadata.name), 'the one that waits for a node stays');
