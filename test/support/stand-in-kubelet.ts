@@ -24,6 +24,8 @@ export interface StandInKubelet {
   synced: Promise<void>;
   /** Requests' pods by UID, while they run. */
   running(): string[];
+  /** Pods that were between being seen and being told to be ready, at most. */
+  mostStarting(): number;
   /** Ends what runs in the pods of this name, as a node that fails does: the API is told nothing. */
   kill(name: string): Promise<void>;
   close(): Promise<void>;
@@ -42,6 +44,8 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
   const pods = new Map<string, RunningPod>();
   const seen = new Set<string>();
   let next = 1;
+  let starting = 0;
+  let mostStarting = 0;
 
   async function start(pod: Pod): Promise<void> {
     const { uid = '', namespace = '', name } = pod.metadata;
@@ -50,8 +54,10 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     const server = createEcho(name);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
     pods.set(uid, { name, server, address });
+    mostStarting = Math.max(mostStarting, ++starting);
     const waitMs = typeof startMs === 'number' ? startMs : startMs(pod);
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    starting--;
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     const condition = (type: string) => ({ type, status: 'True' as const, lastTransitionTime: now });
     await client.patch(
@@ -120,6 +126,7 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
   return {
     synced: reflector.synced,
     running: () => [...pods.keys()],
+    mostStarting: () => mostStarting,
     kill: async (name) => {
       for (const [uid, pod] of pods) if (pod.name === name) await stop(uid);
     },
