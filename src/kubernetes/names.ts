@@ -55,6 +55,12 @@ export const IDLE_LEASE_NAME = 'sandbox-router-idle';
 export const REPLICA_LEASE_PREFIX = 'sandbox-router-replica-';
 /** Routers that can be counted. */
 export const REPLICA_SLOTS = 32;
+/**
+ * Annotations on a Pod: its busy lease, which keeps the Sandbox awake until then (RFC 3339, an hour ahead at most) although nobody calls, and why. Set
+ * for the code inside by whoever runs it.
+ */
+export const BUSY_UNTIL_ANNOTATION = 'sandbox-router/busy-until';
+export const BUSY_WHY_ANNOTATION = 'sandbox-router/busy-why';
 /** Annotation on a Sandbox: when it was last used (RFC 3339), as the routers report it: at most once in their activity interval. */
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Label on a Pod: its egress class. */

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { request } from 'undici';
-import { SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
+import WebSocket from 'ws';
+import { PODS, SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
 import type { WakeStatus } from '../../src/router/wake/wake-status.ts';
 import { projectRoot } from '../support/checkout.ts';
 import { type PythonEnvironment, pythonEnvironment } from '../support/python.ts';
@@ -274,6 +276,38 @@ describe('a paused sandbox on a real API server', {
       await until('both are answered', () => answer.includes('"sha256"') && early.includes('"sha256"'));
       assert.match(answer, new RegExp(`"sizeBytes":${sizeBytes},`));
       assert.match(early, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[\s\S]*"sizeBytes":5,/);
+    });
+
+    it('is kept awake by a busy lease, and not by pings', async () => {
+      const annotations = { 'sandbox-router/idle-timeout': '3s' };
+      const headers = { authorization };
+      for (const name of ['busy', 'pinged']) {
+        await createReady(world.client, echoSandbox(name, { metadata: { annotations } }));
+        const end = new Date(Date.now() + 600_000).toISOString();
+        const lease = { 'sandbox-router/busy-until': end, 'sandbox-router/busy-why': 'training' };
+        if (name === 'busy')
+          await world.client.patch(
+            PODS,
+            { namespace: 'default', name },
+            { metadata: { annotations: lease } },
+            { type: 'merge' },
+          );
+      }
+      await until('the router knows them', async () => (await get('/pinged/')).status === 200);
+      const socket = new WebSocket(`${router.url.replace('http', 'ws')}/pinged/`, { headers });
+      await once(socket, 'open');
+      const pinging = setInterval(() => socket.ping(), 200);
+      await until('it is paused although it is pinged', async () => (await modeOf('pinged')) === 'Suspended', 60_000);
+      clearInterval(pinging);
+      socket.terminate();
+      assert.equal(await modeOf('busy'), 'Running');
+      await world.client.patch(
+        PODS,
+        { namespace: 'default', name: 'busy' },
+        { metadata: { annotations: { 'sandbox-router/busy-until': null } } },
+        { type: 'merge' },
+      );
+      await until('it is paused without its lease', async () => (await modeOf('busy')) === 'Suspended', 60_000);
     });
 
     it('counts quiet requests as no use while it runs', async () => {

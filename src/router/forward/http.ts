@@ -29,9 +29,9 @@ export interface ForwardRequest {
   /** A dial failed, or one was accepted after that. */
   dialled(accepted: boolean): void;
   /** The answer is a stream without known length, and its head has come. */
-  streaming(): void;
+  streaming(headers: readonly string[]): void;
   /** A part of such a stream has come. */
-  moved(): void;
+  moved(chunk: Buffer): void;
   /** Called once: with the status sent to the client, or with what kept the sandbox from answering. */
   done(status: number, failure: UpstreamFailure | undefined): void;
 }
@@ -148,12 +148,12 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (this.length < 0) {
       response.flushHeaders();
       this.streams = true;
-      forward.streaming();
+      forward.streaming(headers);
     }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.streams) this.forward.moved();
+    if (this.streams) this.forward.moved(chunk);
     else if (chunk.length === this.length && chunk.length <= SMALL_BODY_BYTES) {
       this.whole = chunk;
       return;

@@ -22,7 +22,7 @@ export interface UpgradeRequest {
   timeouts: Timeouts;
   /** At whose pace bytes go, both ways; undefined for their own. */
   pacer: BytePacer | undefined;
-  /** Data went through, in either direction. */
+  /** Data went through, in either direction; of a WebSocket data frames, as pings and pongs are nobody's use. */
   moved(): void;
   done(status: number, failure: UpstreamFailure | undefined): void;
 }
@@ -185,9 +185,10 @@ function splice(
   upstream: Socket,
   first: Buffer,
   webSocket: boolean,
-  { moved: report, pacer, timeouts }: Pick<UpgradeRequest, 'moved' | 'pacer' | 'timeouts'>,
+  { moved: report, pacer, head, timeouts }: Pick<UpgradeRequest, 'moved' | 'pacer' | 'head' | 'timeouts'>,
 ): Tunnel {
   const frames = webSocket ? createFrameTracker() : undefined;
+  const clientFrames = webSocket ? createFrameTracker() : undefined;
   let farewell: Buffer | undefined;
   let pauses = 0;
   const paced = pacer === undefined ? undefined : createPacedStream(pacer, Number.POSITIVE_INFINITY);
@@ -195,20 +196,20 @@ function splice(
   (client as Socket).setTimeout?.(0);
   upstream.setNoDelay(true);
 
-  function moved(): void {
+  /** A ping tells that the other side lives, and of no use. */
+  function moved(data: boolean): void {
     tunnel.movedAtMs = performance.now();
-    report();
+    if (data) report();
   }
 
   function toClient(chunk: Buffer): void {
-    moved();
     if (farewell !== undefined) {
       const end = frames?.boundaryIn(chunk) ?? -1;
       client.write(end < 0 ? chunk : chunk.subarray(0, end));
       if (end >= 0) leave(farewell);
       return;
     }
-    frames?.advance(chunk);
+    moved(frames === undefined || frames.advance(chunk));
     const full = !client.write(chunk);
     if (pacer !== undefined) pace(pacer, chunk.length, full);
     else if (full) {
@@ -262,7 +263,11 @@ function splice(
       else client.destroy();
     },
   };
-  client.on('data', moved);
+  // It was sent on already, and a frame may have begun in it.
+  if (head.length > 0) clientFrames?.advance(head);
+  client.on('data', (chunk: Buffer) => {
+    moved(clientFrames === undefined || clientFrames.advance(chunk));
+  });
   if (paced !== undefined) paced.pipe(upstream);
   client.pipe(paced ?? upstream);
   if (first.length > 0) toClient(first);

@@ -5,8 +5,8 @@
 export interface FrameTracker {
   /** Number of bytes of the chunk up to the first place between two frames, 0 if it begins at one; -1 if it has none. */
   boundaryIn(chunk: Buffer): number;
-  /** Goes on past the whole chunk. */
-  advance(chunk: Buffer): void;
+  /** Goes on past the whole chunk; whether it had anything of a data frame, and not of control frames alone (ping, pong, close). */
+  advance(chunk: Buffer): boolean;
   atBoundary(): boolean;
 }
 
@@ -16,6 +16,8 @@ export function createFrameTracker(): FrameTracker {
   const head = Buffer.alloc(14);
   let headBytes = 0;
   let payloadBytes = 0;
+  /** Whether the current frame carries data: its opcode is below 8. */
+  let data = false;
 
   /** Consumes bytes of the chunk from `at` up to the end of a frame or of the chunk; returns where it stopped. */
   function step(chunk: Buffer, at: number): number {
@@ -26,6 +28,7 @@ export function createFrameTracker(): FrameTracker {
         const wanted = headLength(head, headBytes);
         if (headBytes < wanted) continue;
         payloadBytes = payloadLength(head);
+        data = ((head[0] as number) & 0x0f) < 8;
         headBytes = 0;
         if (payloadBytes === 0) return position;
         break;
@@ -50,7 +53,12 @@ export function createFrameTracker(): FrameTracker {
     },
     advance: (chunk) => {
       let position = 0;
-      while (position < chunk.length) position = step(chunk, position);
+      let moved = false;
+      while (position < chunk.length) {
+        position = step(chunk, position);
+        moved ||= data;
+      }
+      return moved;
     },
   };
 }

@@ -5,7 +5,15 @@ import { createPacedStream, type ForwardRequest, type UpstreamFailure, type Upst
 import type { Limits, Tenant } from '../policy/index.ts';
 import { ProblemError } from '../problem.ts';
 import type { RoutingTable } from '../table/index.ts';
-import { type ActivityTracker, type AsleepAnswers, preflightOf, readPreferences, serverTiming } from '../wake/index.ts';
+import {
+  type ActivityTracker,
+  type AsleepAnswers,
+  isEventStream,
+  isHeartbeat,
+  preflightOf,
+  readPreferences,
+  serverTiming,
+} from '../wake/index.ts';
 import { type Exchange, type Target, timeoutsFor } from './exchange.ts';
 
 /** What forwarding needs besides the exchange itself. */
@@ -42,6 +50,8 @@ export class HttpExchange implements ForwardRequest {
   private readonly fail: (error: unknown) => void;
   /** Whether the sandbox is counted as in use by this request. */
   private waiting = true;
+  /** Whether the answer is server-sent events: their comments are nobody's use. */
+  private events = false;
   private readonly forwardedAtMs: number;
 
   constructor(
@@ -97,19 +107,25 @@ export class HttpExchange implements ForwardRequest {
   }
 
   /** From its head on, a stream counts only while it moves. */
-  streaming(): void {
+  streaming(headers: readonly string[]): void {
+    this.events = isEventStream(headers);
+    this.answered();
+  }
+
+  private answered(): void {
     if (!this.waiting) return;
     this.waiting = false;
     if (this.target.intent === 'use') this.activity.end(this.target.route, performance.now());
     else this.activity.endQuiet(this.target.route);
   }
 
-  moved(): void {
-    if (this.target.intent === 'use') this.activity.touch(this.target.route, performance.now());
+  moved(chunk: Buffer): void {
+    if (this.target.intent === 'use' && !(this.events && isHeartbeat(chunk)))
+      this.activity.touch(this.target.route, performance.now());
   }
 
   done(status: number, failure: UpstreamFailure | undefined): void {
-    this.streaming();
+    this.answered();
     if (failure === undefined || failure.answered) this.exchange.finish(status);
     else
       this.fail(

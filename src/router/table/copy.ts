@@ -43,6 +43,7 @@ export function copyPod(record: PodRecord): PodRecord {
     hostNetwork: record.hostNetwork,
     runtimeClass: intern(record.runtimeClass),
     egressClass: intern(record.egressClass),
+    busy: record.busy,
     createdAtMs: record.createdAtMs,
     ownsAddress: false,
     faults: record.faults,

@@ -1,4 +1,5 @@
-export { type AsleepRules, QUIET_INTENTS, type QuietIntent } from './asleep-rules.ts';
+export { type AsleepRules, asleepRules, QUIET_INTENTS, type QuietIntent } from './asleep-rules.ts';
+export { type BusyLease, busyMs } from './busy-lease.ts';
 export { copyPod, copySandbox } from './copy.ts';
 export { projectLabels, projectPod, projectSandbox } from './project.ts';
 export type { PodRecord, Route, RouteActivity, SandboxRecord } from './records.ts';

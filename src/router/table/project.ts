@@ -1,6 +1,8 @@
 import { parseDurationMs, parseTimeoutList, type Timeouts } from '../../config/index.ts';
 import {
   ASLEEP_ANSWER_ANNOTATION,
+  BUSY_UNTIL_ANNOTATION,
+  BUSY_WHY_ANNOTATION,
   CLAIM_UID_LABEL,
   EGRESS_LABEL,
   IDLE_TIMEOUT_ANNOTATION,
@@ -21,6 +23,7 @@ import {
   WARM_POOL_LABEL,
 } from '../../kubernetes/index.ts';
 import { asleepRules } from './asleep-rules.ts';
+import { busyLease } from './busy-lease.ts';
 import { intern } from './intern.ts';
 import type { PodRecord, SandboxRecord } from './records.ts';
 
@@ -83,6 +86,7 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     hostNetwork: spec.hostNetwork === true,
     runtimeClass: intern(spec.runtimeClassName ?? ''),
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
+    busy: busyLease(metadata.annotations?.[BUSY_UNTIL_ANNOTATION], metadata.annotations?.[BUSY_WHY_ANNOTATION]),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     ownsAddress: false,
     faults: 0,

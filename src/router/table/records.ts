@@ -1,5 +1,6 @@
 import type { Timeouts } from '../../config/index.ts';
 import type { AsleepRules } from './asleep-rules.ts';
+import type { BusyLease } from './busy-lease.ts';
 
 /** What the router keeps of a Sandbox: a few words instead of the object. */
 export interface SandboxRecord {
@@ -52,6 +53,8 @@ export interface PodRecord {
   hostNetwork: boolean;
   runtimeClass: string;
   egressClass: string;
+  /** Undefined for most: work inside that nobody outside sees. */
+  busy: BusyLease | undefined;
   createdAtMs: number;
   /** Whether no younger pod claims its address: kept by the table, false until it is in one. */
   ownsAddress: boolean;

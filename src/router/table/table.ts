@@ -237,6 +237,7 @@ export function createRoutingTable(): RoutingTable {
         before.runtimeClass = pod.runtimeClass;
         before.egressClass = pod.egressClass;
         before.faults = pod.faults;
+        before.busy = pod.busy;
         if (!before.ownsAddress) claimAddress(before);
         refresh(before.sandboxUid);
         return;

@@ -5,6 +5,8 @@ export {
   type ActivityTracker,
   createActivityTracker,
   createIdlePauser,
+  isEventStream,
+  isHeartbeat,
 } from './idle/index.ts';
 export { createIntentReader, type Intent, type IntentReader, withDefaults } from './intent.ts';
 export { readPreferences } from './preference.ts';

@@ -10,6 +10,7 @@ describe('a sandbox with an idle timeout of 10 s, seen at second 100 by a router
     idleTimeoutMs: 10_000,
     running: true,
     inFlight: 0,
+    busyMs: 0,
     seenMs: 0,
     heardMs: 0,
     knownMs: 1000,

@@ -1,6 +1,6 @@
 import { isApiError, type ResourceClient } from '../../../kubernetes/index.ts';
 import type { SandboxWriter } from '../../sandbox-writer.ts';
-import type { Route, RoutingTable } from '../../table/index.ts';
+import { busyMs, type Route, type RoutingTable } from '../../table/index.ts';
 import type { ActivityTracker } from './activity.ts';
 import { takePodSnapshot } from './pod-snapshot.ts';
 import { createActivityReporter } from './reporter.ts';
@@ -64,6 +64,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
       idleTimeoutMs: idleTimeoutMsOf(route),
       running: sandbox.running && !sandbox.pooled && !sandbox.finished && table.isRoutable(route),
       inFlight: activity.inFlight,
+      busyMs: busyMs(pod?.busy, Date.now()),
       seenMs: activity.lastMs,
       heardMs: activity.heardMs,
       knownMs: options.knownSinceMs() ?? nowMs,

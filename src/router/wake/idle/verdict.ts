@@ -10,6 +10,8 @@ export interface IdleFacts {
   running: boolean;
   /** Requests that this router waits for. */
   inFlight: number;
+  /** How long the busy lease of the sandbox yet lasts; 0 without one. */
+  busyMs: number;
   /** When this router last saw activity; 0 for never. */
   seenMs: number;
   /** When word came of use elsewhere, or of another pod; 0 for never since `knownMs`. */
@@ -36,6 +38,12 @@ export function judgeIdle(facts: IdleFacts): IdleVerdict {
   const idleMs = Math.max(0, witnessed ? nowMs - Math.max(facts.seenMs, heardMs) : facts.stampedIdleMs);
   // Whatever timestamps say: who uses it elsewhere would have been heard of in this time.
   const listened = nowMs - facts.knownMs >= Math.min(idleTimeoutMs, 2 * reportDelayMs);
-  const pause = facts.running && idleTimeoutMs > 0 && facts.inFlight === 0 && idleMs >= idleTimeoutMs && listened;
+  const pause =
+    facts.running &&
+    idleTimeoutMs > 0 &&
+    facts.inFlight === 0 &&
+    facts.busyMs <= 0 &&
+    idleMs >= idleTimeoutMs &&
+    listened;
   return { pause, idleMs };
 }
