@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -32,7 +32,7 @@ describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('
     const example = join(projectRoot, 'test/e2e/python-sdk.yaml');
     [up, python] = await Promise.all([
       startUp({ directory: projectRoot, stateDirectory, command: [...command, '--example', example] }),
-      pythonEnvironment([SDK]),
+      pythonEnvironment([SDK.replace('==', '[grpc]==')]),
     ]);
     client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
     await until('the pool is filled', async () => {
@@ -91,6 +91,57 @@ describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('
     });
     assert.match(output, /^[a-z0-9-]+: exit code 0, 42\nkept while the sandbox sleeps\n$/);
     await onlyThePoolIsLeft();
+  });
+
+  /** Runs one of the scripts beside this file and gives what it saw. */
+  async function seenBy(script: string, ...commandLine: string[]): Promise<Record<string, unknown>> {
+    const path = join(projectRoot, 'test/e2e', script);
+    const output = await python.run(path, commandLine, { KUBECONFIG: up.kubeconfig });
+    return JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+  }
+
+  it('works with the sandboxd runtime: processes over gRPC, files over REST', async () => {
+    assert.deepEqual(await seenBy('python-sdk-sandboxd.py', 'python'), {
+      run: ['out\n', 'err\n', 3, false],
+      'timed out': [124, true],
+      read: true,
+      'read to': [1 << 20, true],
+      names: [
+        ['data', 'directory', '0755'],
+        ['notes ä.txt', 'file', '0644'],
+        ['streamed.bin', 'file', '0644'],
+      ],
+      exists: [true, false],
+      environment: '/workspace/data\nhello\n',
+      'not empty': 409,
+      left: ['streamed.bin'],
+      missing: 404,
+    });
+    await onlyThePoolIsLeft();
+  });
+
+  it('takes snapshots, suspends, resumes with its memory, and goes back to an earlier one', async () => {
+    const seen = await seenBy('python-sdk-snapshots.py', up.url, up.token, 'python');
+    assert.deepEqual(seen, {
+      steps: [2, 3, 4, 3],
+      first: [true, ''],
+      listed: true,
+      source: true,
+      suspend: [true, '', true],
+      'while suspended': [4, true],
+      resume: [true, true, '', true],
+      restore: [true, true, '', true],
+      file: ['second', 'first'],
+      'restore while running': 'Sandbox is currently running and cannot be restored.',
+      deleted: [true, false],
+      'all deleted': [true, []],
+      'restore of none': 'does not exist for this sandbox.',
+      fresh: [true, false, ''],
+      files: [],
+    });
+    await onlyThePoolIsLeft();
+    const snapshots = join(stateDirectory, 'engine', 'snapshots');
+    await until('no data is left', () => readdirSync(snapshots).length === 0);
   });
 
   it('is the version that the example names', () =>

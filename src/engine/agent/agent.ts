@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { pipeline } from 'node:stream/promises';
 import { EXECUTE_TIMEOUT_MS, execute } from './execute.ts';
 import { MultipartError, readMultipart } from './multipart.ts';
+import { startSandboxd } from './sandboxd/index.ts';
 import { AccessDeniedError, createWorkspace, type Workspace } from './workspace.ts';
 
 /** Longest JSON body of /execute. */
@@ -18,9 +19,18 @@ const server = createServer((request, response) => {
 server.keepAliveTimeout = 0;
 server.requestTimeout = 0;
 server.listen(port, host, () => console.log(`agent listens on ${host}:${port}, workspace ${directory}`));
+const endSandboxd = startSandboxd({
+  workspace,
+  host,
+  restPort: Number(process.env.SANDBOXD_REST_PORT ?? 8080),
+  grpcPort: Number(process.env.SANDBOXD_GRPC_PORT ?? 9090),
+  environment: process.env,
+  failed: (what, error) => console.error(`agent goes on without ${what}: ${error.message}`),
+});
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => {
     server.close(() => process.exit(0));
+    endSandboxd();
     server.closeAllConnections();
   });
 
@@ -55,7 +65,11 @@ async function answer(request: IncomingMessage, response: ServerResponse, files:
       return await pipeline(file.createReadStream({ end: Math.max(0, sizeBytes - 1) }), response);
     }
     case 'GET list':
-      return json(response, 200, await files.list(argument));
+      return json(
+        response,
+        200,
+        (await files.list(argument)).map(({ mode: _, ...entry }) => entry),
+      );
     case 'GET exists':
       return json(response, 200, { path: argument, exists: await files.exists(argument) });
     default:
