@@ -12,7 +12,7 @@ import { projectRoot } from '../test/support/checkout.ts';
 import { freePort } from '../test/support/free-port.ts';
 import type { BenchOptions } from './run.ts';
 import { podObject, sandboxObject } from './support/fake-cluster.ts';
-import { cpuTimeUs, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
+import { cpuTimeUs, familyOf, type Measured, onCore, residentBytes, startMeasured } from './support/processes.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 
 export const description = 'routing table: memory, first sync, lookups and changes at 100,000 sandboxes';
@@ -27,6 +27,7 @@ export async function run({ rounds = 3 }: BenchOptions): Promise<Record<string, 
   onCore(1, process.pid);
   console.log(`Router on core 0; fake Kubernetes API (real HTTP, objects of some 1 KB), upstream and load on core 1.
 Memory: resident size 5 s after the table is complete, against a router in front of an empty API; medians of ${rounds} starts.
+With one worker: the same with --workers 1, where another process than that which follows the cluster answers requests, on the same core.
 Changes: pods MODIFIED at ${EVENTS_PER_SECOND}/s for 8 s while ${REQUESTS_PER_SECOND} requests/s are answered; latency from when a request was due.
 `);
   const upstreamPort = await freePort();
@@ -47,6 +48,9 @@ Changes: pods MODIFIED at ${EVENTS_PER_SECOND}/s for 8 s while ${REQUESTS_PER_SE
       sync.push(measured.syncMs);
       changes = measured.changes ?? changes;
     }
+    const emptyWithWorker = (await measureStart(0, upstreamPort, false, 1)).residentMiB;
+    const fullWithWorker = await measureStart(SANDBOXES, upstreamPort, true, 1);
+    const { changes: withWorker } = fullWithWorker;
     const lookupNs = measureLookup();
     const figures = {
       sandboxes: SANDBOXES,
@@ -56,19 +60,27 @@ Changes: pods MODIFIED at ${EVENTS_PER_SECOND}/s for 8 s while ${REQUESTS_PER_SE
       syncSeconds: Math.round(median(sync) / 100) / 10,
       lookupNs: Math.round(lookupNs),
       ...changes,
+      oneWorker: {
+        addedMiB: Math.round(fullWithWorker.residentMiB - emptyWithWorker),
+        syncSeconds: Math.round(fullWithWorker.syncMs / 100) / 10,
+        ...withWorker,
+      },
       rounds,
       machine: machine(),
     };
-    console.log(
-      Object.entries(figures)
-        .filter(([, value]) => typeof value === 'number')
-        .map(([name, value]) => `${name.padEnd(24)}${String(value).padStart(10)}`)
-        .join('\n'),
-    );
+    console.log(table(figures));
+    console.log(`\nWith one worker (memory of both processes):\n${table(figures.oneWorker)}`);
     return figures;
   } finally {
     await upstream.stop();
   }
+}
+
+function table(figures: object): string {
+  return Object.entries(figures)
+    .filter(([, value]) => typeof value === 'number')
+    .map(([name, value]) => `${name.padEnd(24)}${String(value).padStart(10)}`)
+    .join('\n');
 }
 
 interface Changes {
@@ -84,6 +96,7 @@ async function measureStart(
   count: number,
   upstreamPort: number,
   withChanges = false,
+  workers = 0,
 ): Promise<{ residentMiB: number; syncMs: number; changes?: Changes }> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
   const cluster = fork(join(support, 'fake-cluster-process.ts'), [String(count), String(upstreamPort)]);
@@ -107,14 +120,16 @@ async function measureStart(
       [
         ...['--cpu-list', '0', process.execPath, join(projectRoot, 'src/cli/main.ts'), 'serve'],
         ...['--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${adminPort}`],
-        ...['--kubeconfig', kubeconfigPath, '--api-keys-file', keys],
+        ...['--kubeconfig', kubeconfigPath, '--api-keys-file', keys, '--workers', String(workers)],
       ],
       adminPort,
     );
     while (!(await fetch(`http://127.0.0.1:${adminPort}/readyz`)).ok) await delay(50);
     const syncMs = performance.now() - startedMs;
     await delay(5000);
-    const residentMiB = residentBytes(router.pid) / 2 ** 20;
+    const family = familyOf(router.pid);
+    const sum = (of: (pid: number) => number) => family.reduce((total, pid) => total + of(pid), 0);
+    const residentMiB = sum(residentBytes) / 2 ** 20;
     if (!withChanges) return { residentMiB, syncMs };
     const load = () => latencies(port, token);
     await load();
@@ -122,11 +137,11 @@ async function measureStart(
     cluster.send({ eventsPerSecond: EVENTS_PER_SECOND });
     await load();
     const eventsBefore = await eventCount(adminPort);
-    const cpuBefore = cpuTimeUs(router.pid);
+    const cpuBefore = sum(cpuTimeUs);
     const busyFromMs = performance.now();
     const busy = await load();
     const events = (await eventCount(adminPort)) - eventsBefore;
-    const cpuUs = cpuTimeUs(router.pid) - cpuBefore;
+    const cpuUs = sum(cpuTimeUs) - cpuBefore;
     const round = (value: number) => Math.round(value * 100) / 100;
     return {
       residentMiB,
