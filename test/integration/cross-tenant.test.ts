@@ -24,13 +24,13 @@ import { type ClusterWorld, clusterWorld, createReady, echoSandbox, pause, route
 
 const TENANTS = ['red', 'green', 'blue'] as const;
 type TenantName = (typeof TENANTS)[number];
-const AUTHENTICATORS = ['api-key', 'jwt', 'scoped-token v1', 'scoped-token v2', 'token-review'] as const;
+const AUTHENTICATORS = ['api-key', 'jwt', 'scoped-token v1', 'scoped-token v2', 'token-review', 'link'] as const;
 type AuthenticatorName = (typeof AUTHENTICATORS)[number];
 
 /** What there is in each tenant, beside a name of the same length that is nowhere: answers must be the same to the byte. */
 const TARGETS = [
   { what: 'one that runs', there: 'desk', nowhere: 'lamp' },
-  { what: 'one that is paused', there: 'sleeper', nowhere: 'nothing' },
+  { what: 'one that is paused', there: 'sleeper', nowhere: 'drummer' },
 ] as const;
 
 const FORMS: Record<string, (name: string, namespace: string, host: string) => RawRequest> = {
@@ -52,6 +52,8 @@ const CONTROL: Record<string, (name: string, namespace: string, host: string) =>
   snapshots: (name, namespace) => ({ path: `/-/v1/sandboxes/${name}/snapshots?namespace=${namespace}` }),
   restore: (name, namespace) => json(`/-/v1/sandboxes/${name}/restore?namespace=${namespace}`, { snapshot: 'x' }),
   explain: (name, namespace, port) => json('/-/v1/explain', { url: `http://localhost:${port}/${name}.${namespace}/` }),
+  'a link': (name, namespace) => json('/-/v1/links', { sandbox: name, namespace }),
+  'a token': (name, namespace) => json('/-/v1/tokens', { sandbox: name, namespace }),
   'a claim': (name, namespace) => ({ path: `/-/v1/claims/${name}?namespace=${namespace}` }),
   'deleting a claim': (name, namespace) => ({ method: 'DELETE', path: `/-/v1/claims/${name}?namespace=${namespace}` }),
   'extending a claim': (name, namespace) =>
@@ -118,6 +120,8 @@ tokenReview: { audiences: [sandbox-router], subjectAccessReview: true, scopes: $
         'scoped-token v1': minted(),
         'scoped-token v2': minted('next'),
         'token-review': await serviceAccountToken(world, tenant),
+        // Made by the router, below.
+        link: '',
       };
     }
     router = await startServe({
@@ -126,11 +130,17 @@ tokenReview: { audiences: [sandbox-router], subjectAccessReview: true, scopes: $
       flags: [
         ...['--base-domain', 'localhost', '--path-prefix', '/by-path', '--egress-verify', 'off'],
         ...['--config', configuration, '--scoped-token-keys', `${secretFile},next=${secretFile}`],
+        ...['--link-keys', `one=${secretFile}`],
         ...['--audit-log', auditFile, '--shutdown-delay', '0s'],
       ],
     });
     await routerReady(router);
     ({ port } = new URL(router.url));
+    for (const tenant of TENANTS) {
+      const { status, body } = await send(tenant, 'api-key', json('/-/v1/links', { sandbox: 'desk' }));
+      assert.equal(status, 201, body);
+      tokens[tenant].link = (JSON.parse(body) as { path: string }).path.slice('/-/link/'.length);
+    }
     for (const tenant of TENANTS) heard[tenant] = await listen(router.url, tokens[tenant]['api-key']);
     await until('the API server knows the roles', async () =>
       (await Promise.all(TENANTS.map((tenant) => send(tenant, 'token-review', { path: `/desk.${tenant}/` })))).every(
@@ -215,8 +225,8 @@ tokenReview: { audiences: [sandbox-router], subjectAccessReview: true, scopes: $
           for (const owner of TENANTS) {
             if (owner === caller) continue;
             const request = { path: `/-/v1/events?namespace=${owner}`, headers: UPGRADE };
-            // Refused without the scope; with it, an empty stream of theirs is judged below.
-            if (authenticator.startsWith('scoped'))
+            // Refused without the scope; with it, the streams are judged by what they tell, below.
+            if (authenticator.startsWith('scoped') || authenticator === 'link')
               assert.equal((await send(caller, authenticator, request)).status, 403);
           }
       });
