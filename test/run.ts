@@ -15,7 +15,7 @@ const suites = [
 
 /** `npm test [-- unit|integration|e2e|<part of a path> …]`; everything without arguments. Exit code 1 if any test failed. */
 async function main(filters: string[]): Promise<void> {
-  await prepareTools(['runsc', 'etcd', 'kube-apiserver', 'helm']);
+  await prepareTools(['runsc', 'etcd', 'kube-apiserver', 'kubectl', 'helm']);
   const timings: string[] = [];
   let passed = 0;
   let failed = 0;

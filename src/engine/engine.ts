@@ -21,6 +21,7 @@ import {
   type NameServer,
 } from './network/index.ts';
 import { startNetworkEnforcement } from './network-enforcement.ts';
+import { announceNode } from './node.ts';
 import { createLogStore, createPodLogs } from './pod-logs/index.ts';
 import { createPodStreams } from './pod-streams.ts';
 import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
@@ -142,6 +143,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   });
   const extensions = startExtensionControllers({ client: api.client, failed: report });
   await Promise.all([sandboxes.synced, extensions.synced]);
+  await announceNode(api.client, NODE_NAME, runtime, new Date());
   const certificates = await ensureCertificates(join(engineDirectory, 'tls'), {
     clock: Date.now,
     names: [options.listen.host],

@@ -6,7 +6,7 @@
 export { createEngineApi, type EngineApi, type EngineApiOptions } from './engine-api.ts';
 export type { EngineToken } from './http/authentication.ts';
 export type { PodLogOptions, PodLogs } from './http/pod-log.ts';
-export type { ApiServer, ListenOptions } from './http/server.ts';
+export { type ApiServer, ENGINE_API_VERSION, type ListenOptions } from './http/server.ts';
 export type { PodCommand, PodStreams, RunningCommand } from './streaming/index.ts';
 export { type Certificates, ensureCertificates } from './tls/certificates.ts';
 export { type KubeconfigOptions, writeKubeconfig } from './tls/kubeconfig.ts';

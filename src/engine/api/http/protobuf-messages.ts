@@ -119,6 +119,7 @@ export const MESSAGES: Record<string, Message> = {
   }),
   'authentication.k8s.io/v1/SelfSubjectReview': { 1: ['metadata', { message: metadata }] },
   'authorization.k8s.io/v1/SelfSubjectAccessReview': withSpec(access),
+  'authorization.k8s.io/v1/SelfSubjectRulesReview': withSpec({ 1: ['namespace', 'string'] }),
   'authorization.k8s.io/v1/SubjectAccessReview': withSpec({
     ...access,
     3: ['user', 'string'],

@@ -186,10 +186,12 @@ function apiErrorOf(error: unknown): ApiError {
 }
 
 /** The Kubernetes version whose behaviour this follows. */
+export const ENGINE_API_VERSION = 'v1.34.0-sandbox-router';
+
 const VERSION = {
   major: '1',
   minor: '34',
-  gitVersion: 'v1.34.0-sandbox-router',
+  gitVersion: ENGINE_API_VERSION,
   gitCommit: '',
   gitTreeState: 'clean',
   buildDate: '1970-01-01T00:00:00Z',

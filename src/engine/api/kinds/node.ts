@@ -1,6 +1,18 @@
 import { type ApiObject, at, condition, items, text } from '../object.ts';
 import { conditions, rootSchema } from '../schema/metadata.ts';
-import { anyObject, boolean, list, listBy, mapOf, object, quantity, required, string, time } from '../schema/schema.ts';
+import {
+  anyObject,
+  boolean,
+  list,
+  listBy,
+  mapOf,
+  object,
+  quantity,
+  required,
+  type Schema,
+  string,
+  time,
+} from '../schema/schema.ts';
 import { ageColumn, fieldColumn, nameColumn } from './columns.ts';
 import type { Kind } from './kind.ts';
 
@@ -8,6 +20,14 @@ const address = object('An address.', {
   type: required(string('What kind of address.')),
   address: required(string('The address.')),
 });
+
+const nodeConditions: Schema = {
+  ...conditions,
+  items: {
+    ...conditions.items,
+    properties: { ...conditions.items?.properties, lastHeartbeatTime: time('When the node last said so.') },
+  },
+};
 
 /** v1 Node. */
 export const node: Kind = {
@@ -41,7 +61,7 @@ export const node: Kind = {
         status: object('The node as it is.', {
           capacity: mapOf('What it has.', quantity('Amount.')),
           allocatable: mapOf('What Pods may use.', quantity('Amount.')),
-          conditions,
+          conditions: nodeConditions,
           addresses: listBy(['type'], 'Its addresses.', address),
           nodeInfo: anyObject('Its software.'),
           daemonEndpoints: anyObject('Its agent.'),

@@ -82,11 +82,31 @@ export function reviewKinds(tokens: TokenLookup): ReviewKind[] {
       }),
       answer: (review, caller) => ({ ...review, status: verdict(caller) }) as ApiObject,
     },
+    {
+      group: 'authorization.k8s.io',
+      version: 'v1',
+      plural: 'selfsubjectrulesreviews',
+      kind: 'SelfSubjectRulesReview',
+      schema: rootSchema('Asks for all that the caller may do in a namespace.', {
+        spec: required(object('The question.', { namespace: string('Name of the namespace.') })),
+        status: anyObject('The answer.'),
+      }),
+      answer: (review, caller) => ({ ...review, status: rulesOf(caller) }),
+    },
   ];
 }
 
 function userInfo({ name, groups }: Caller) {
   return { username: name, groups };
+}
+
+function rulesOf({ groups }: Caller) {
+  const all = groups.includes(ALL_POWERFUL);
+  return {
+    resourceRules: all ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }] : [],
+    nonResourceRules: all ? [{ verbs: ['*'], nonResourceURLs: ['*'] }] : [],
+    incomplete: false,
+  };
 }
 
 function verdict({ groups }: Caller) {

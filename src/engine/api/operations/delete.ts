@@ -19,6 +19,8 @@ export interface DeleteRequest {
   resourceVersion?: string;
   gracePeriodSeconds?: number;
   propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
+  /** Clients say this in the body as well as in the query. */
+  dryRun?: boolean;
 }
 
 /** Finalizer that holds an owner until its dependents are gone. */
@@ -44,7 +46,18 @@ export function parseDeleteOptions(body: unknown, query: Record<string, string>)
         message: `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
       },
     ]);
+  const dryRun = Array.isArray(options.dryRun) ? options.dryRun : [];
+  const unknown = dryRun.find((value) => value !== 'All');
+  if (unknown !== undefined)
+    throw invalidOptions('DeleteOptions', [
+      {
+        field: 'dryRun',
+        reason: 'FieldValueNotSupported',
+        message: `Unsupported value: ${JSON.stringify(unknown)}: supported values: "All"`,
+      },
+    ]);
   return {
+    ...(dryRun.length > 0 ? { dryRun: true } : {}),
     ...(typeof preconditions.uid === 'string' ? { uid: preconditions.uid } : {}),
     ...(typeof preconditions.resourceVersion === 'string' ? { resourceVersion: preconditions.resourceVersion } : {}),
     ...(grace === undefined || grace === null ? {} : { gracePeriodSeconds: Number(grace) < 0 ? 1 : Number(grace) }),
@@ -76,7 +89,7 @@ export async function deleteObject(
 
   const finalizers = finalizersFor(current, request.propagationPolicy);
   const next = terminating(endpoint, current, request, finalizers, clock());
-  if (context.dryRun)
+  if (context.dryRun || request.dryRun === true)
     return next === undefined ? deleted(kind, target.name, current.metadata.uid) : present(endpoint, next);
   if (next === current) return present(endpoint, current);
   const written = await store.write(endpoint.collection, keyOf(kind, current), next, current);
