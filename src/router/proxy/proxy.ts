@@ -178,6 +178,10 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
         const headers = upstreamHeaders(exchange, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
+        // A handshake that is under way is use, like any request that waits for its answer.
+        const used = target.intent === 'use';
+        if (used) options.activity.begin(route, performance.now());
+        else options.activity.beginQuiet(route);
         options.tunnels.open({
           request,
           socket,
@@ -189,8 +193,10 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           rewrite: rewriteOf(exchange, target),
           timeouts: timeoutsFor(target, options.timeouts),
           pacer: options.limits.pacer(principal.tenant, route),
-          moved: () => (target.intent === 'use' ? options.activity.touch(target.route, performance.now()) : undefined),
+          moved: () => (used ? options.activity.touch(target.route, performance.now()) : undefined),
           done: (status, failure) => {
+            if (used) options.activity.end(route, performance.now());
+            else options.activity.endQuiet(route);
             if (failure === undefined || failure.answered) exchange.finish(status);
             else {
               if (failure.code === 'upstream_refused') options.table.suspect(target.pod.uid, target.port, 0);

@@ -145,7 +145,12 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     ...options,
     cluster,
     activity,
-    refreshActivity: async () => void (await questions.ask(pool.workers(), 'activity')),
+    refreshActivity: async () => {
+      const workers = pool.workers();
+      const answers = await questions.ask(workers, 'activity');
+      // Whoever does not say what it does may be doing anything.
+      if (answers.length < workers.length) throw new Error('a worker did not tell what it is used for');
+    },
     paused: own.idlePause,
   });
   let draining = false;
