@@ -30,6 +30,22 @@ export const SERVICES: ResourceType = {
 };
 
 /** v1 PersistentVolumeClaim. */
+export const CONFIG_MAPS: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'configmaps',
+  kind: 'ConfigMap',
+  namespaced: true,
+};
+
+export const SECRETS: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'secrets',
+  kind: 'Secret',
+  namespaced: true,
+};
+
 export const PERSISTENT_VOLUME_CLAIMS: ResourceType = {
   group: '',
   version: 'v1',

@@ -198,6 +198,17 @@ export interface Service extends KubernetesObject {
   spec: { clusterIP?: string; selector?: Record<string, string>; ports?: ServicePort[] };
 }
 
+/** v1 ConfigMap. `binaryData` is base64. */
+export interface ConfigMap extends KubernetesObject {
+  data?: Record<string, string>;
+  binaryData?: Record<string, string>;
+}
+
+/** v1 Secret. `data` is base64. */
+export interface Secret extends KubernetesObject {
+  data?: Record<string, string>;
+}
+
 /** v1 PersistentVolumeClaim. */
 export interface PersistentVolumeClaim extends KubernetesObject {
   spec: Record<string, unknown>;

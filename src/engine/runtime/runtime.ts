@@ -5,6 +5,8 @@ export interface RuntimeMount {
   destination: string;
   source?: string;
   readOnly: boolean;
+  /** Most that a tmpfs may hold. */
+  sizeBytes?: number;
 }
 
 /** The root of a container as the images room lays it out: a small directory plus mounts over it. */
@@ -32,7 +34,11 @@ export interface ContainerSpec {
   command: string[];
   env: Record<string, string>;
   workingDirectory: string;
-  user: { uid: number; gid: number };
+  user: { uid: number; gid: number; additionalGids?: number[] };
+  /** Nothing can be written outside of mounts. */
+  readOnlyRoot?: boolean;
+  /** Changes to the usual capabilities, without `CAP_`; `ALL` in `drop` leaves what `add` names. */
+  capabilities?: { add: string[]; drop: string[] };
   network: NetworkAttachment;
   /** stdout and stderr go here, append only. */
   logPath: string;

@@ -19,6 +19,7 @@ import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
+import { createClaimVolumes } from './claim-volumes.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 import { type LocalPod, localKey } from './local-pods.ts';
@@ -73,7 +74,10 @@ export function startPodController(options: PodControllerOptions): PodController
     reconcile: (key) => lock.run(key, () => reconcile(key)),
     failed: (key, error) => options.failed(`pod ${key}`, error),
   });
+  const claims = createClaimVolumes({ client, directory: join(engineDirectory, 'volumes'), failed: options.failed });
   const runner = createPodRunner({
+    client,
+    claims,
     runtime,
     network,
     images: options.images,
@@ -227,7 +231,7 @@ export function startPodController(options: PodControllerOptions): PodController
   }
 
   async function recover(): Promise<void> {
-    await Promise.all([pods.synced, sandboxes.synced]);
+    await Promise.all([pods.synced, sandboxes.synced, claims.synced]);
     const { items: podSnapshots } = await client.list<PodSnapshot>(POD_SNAPSHOTS);
     await recoverPods({
       pods,
@@ -250,6 +254,7 @@ export function startPodController(options: PodControllerOptions): PodController
       }),
     );
     recovered = true;
+    claims.sweep();
     for (const pod of pods.values()) queue.add(keyOf(pod));
   }
 
@@ -266,6 +271,7 @@ export function startPodController(options: PodControllerOptions): PodController
   function close(): void {
     pods.close();
     sandboxes.close();
+    claims.close();
   }
 }
 

@@ -6,6 +6,7 @@ import {
   COLD_START_ANNOTATION,
   type Pod,
   RESTORE_ANNOTATION,
+  type ResourceClient,
   SNAPSHOT_COMPRESSION_ANNOTATION,
 } from '../../../kubernetes/index.ts';
 import type { ImageStore } from '../../images/index.ts';
@@ -14,16 +15,22 @@ import type { LogStore } from '../../pod-logs/index.ts';
 import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
+import type { ClaimVolumes } from './claim-volumes.ts';
 import { compatibilityOf, incompatibility } from './compatibility.ts';
 import { containerSpecOf, mainContainer } from './container-spec.ts';
+import { environmentOf } from './environment.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
+import { podDataOf } from './pod-data.ts';
 import type { PodRecords } from './pod-record.ts';
 import { followReadiness } from './readiness.ts';
 import { writeResolverFile } from './resolver-file.ts';
 import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
+import { mountsOf } from './volumes.ts';
 
 /** What running Pods needs. */
 export interface PodRunnerOptions {
+  client: ResourceClient;
+  claims: ClaimVolumes;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
   images: ImageStore;
@@ -43,6 +50,12 @@ const LAST_LINES = 10;
 const LAST_BYTES = 2048;
 /** How long the first status of a container waits for readiness: one write instead of two. */
 const READY_AT_ONCE_MS = 60;
+
+/** Why a container waits, by what kept it from being made, in the words of a kubelet. */
+const WAITING_REASONS: Readonly<Record<string, string>> = {
+  image_not_found: 'ErrImageNeverPull',
+  pod_config: 'CreateContainerConfigError',
+};
 
 /** Starts, follows, checkpoints and stops the containers of Pods. */
 export function createPodRunner(options: PodRunnerOptions) {
@@ -66,8 +79,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         local.container = { phase: 'waiting', reason: 'SnapshotRestoreFailed', message };
         return;
       }
-      const reason =
-        (error as { code?: string }).code === 'image_not_found' ? 'ErrImageNeverPull' : 'CreateContainerError';
+      const reason = WAITING_REASONS[(error as { code?: string }).code ?? ''] ?? 'CreateContainerError';
       local.container = { phase: 'waiting', reason, message };
       scheduleRestart(local);
       local.record.restartCount++;
@@ -82,12 +94,26 @@ export function createPodRunner(options: PodRunnerOptions) {
     const attachment = await network.attach(record.containerId, preferred);
     record.address = attachment.address;
     records.write(record);
-    const spec = containerSpecOf(pod, image, record.containerId, attachment, logs.pathOf(record.uid));
-    const resolverFile = writeResolverFile(filesOf(record.uid), pod, options.nameServer);
-    spec.root = {
-      ...spec.root,
-      mounts: [...spec.root.mounts, { destination: '/etc/resolv.conf', source: resolverFile, readOnly: true }],
-    };
+    const container = mainContainer(pod);
+    const place = { pod, address: attachment.address };
+    const data = podDataOf(options.client, pod);
+    const directory = filesOf(record.uid);
+    const resolverFile = writeResolverFile(directory, pod, options.nameServer);
+    const spec = containerSpecOf(pod, image, {
+      id: record.containerId,
+      network: attachment,
+      logPath: logs.pathOf(record.uid),
+      environment: await environmentOf(container, place, data),
+      mounts: [
+        { destination: '/etc/resolv.conf', source: resolverFile, readOnly: true },
+        ...(await mountsOf(container, {
+          ...place,
+          data,
+          directory,
+          claimDirectory: (name) => options.claims.directoryOf(pod, name),
+        })),
+      ],
+    });
     const runFromStart = async () => {
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
@@ -275,6 +301,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       records.remove(uid);
       logs.remove(uid);
       rmSync(filesOf(uid), { recursive: true, force: true });
+      options.claims.release(uid);
     },
   };
 }

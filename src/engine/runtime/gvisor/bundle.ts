@@ -28,6 +28,7 @@ export function writeBundle(directory: string, spec: ContainerSpec): string {
 /** OCI runtime specification 1.2 of a container. */
 export function ociConfig(spec: ContainerSpec): Record<string, unknown> {
   const network = spec.network.namespacePath;
+  const capabilities = capabilitiesOf(spec);
   return {
     ociVersion: '1.2.0',
     process: {
@@ -36,11 +37,11 @@ export function ociConfig(spec: ContainerSpec): Record<string, unknown> {
       args: spec.command,
       env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
       cwd: spec.workingDirectory,
-      capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       rlimits: [{ type: 'RLIMIT_NOFILE', hard: 65_536, soft: 65_536 }],
       noNewPrivileges: true,
     },
-    root: { path: spec.root.path, readonly: false },
+    root: { path: spec.root.path, readonly: spec.readOnlyRoot === true },
     hostname: spec.hostname,
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
@@ -60,8 +61,20 @@ export function ociConfig(spec: ContainerSpec): Record<string, unknown> {
   };
 }
 
-function ociMount({ destination, source, readOnly }: RuntimeMount): Record<string, unknown> {
-  if (source === undefined)
-    return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777'] };
+/** As Kubernetes has it: `ALL` first, then the others one by one; what is added wins. Those that gVisor does not know it leaves out. */
+function capabilitiesOf({ capabilities: { add, drop } = { add: [], drop: [] } }: ContainerSpec): string[] {
+  const named = (names: string[]) => names.map((name) => (name.startsWith('CAP_') ? name : `CAP_${name}`));
+  const dropped = named(drop);
+  const kept = CAPABILITIES.filter((name) => !dropped.includes('CAP_ALL') && !dropped.includes(name));
+  const added = named(add);
+  return [...new Set([...kept, ...(added.includes('CAP_ALL') ? CAPABILITIES : added)])];
+}
+
+function ociMount({ destination, source, readOnly, sizeBytes }: RuntimeMount): Record<string, unknown> {
+  if (source === undefined) {
+    const size = sizeBytes === undefined ? [] : [`size=${sizeBytes}`];
+    const mode = readOnly ? ['ro'] : [];
+    return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', ...mode, ...size] };
+  }
   return { destination, type: 'bind', source, options: [readOnly ? 'ro' : 'rw', 'rbind', 'nosuid', 'nodev'] };
 }
