@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   isApiError,
@@ -18,11 +18,18 @@ export interface ClaimVolumesOptions {
   failed(what: string, error: unknown): void;
 }
 
+/** Where the data of a claim lies. */
+export interface ClaimDirectory {
+  path: string;
+  /** Another Pod uses the claim now, and may change what is below the path at any moment. */
+  shared: boolean;
+}
+
 /** Directories of this machine behind PersistentVolumeClaims: they live exactly as long as their claim. */
 export interface ClaimVolumes {
   synced: Promise<void>;
   /** Directory of a Pod's claim, which is Bound from then on. @throws PodConfigError if there is no such claim */
-  directoryOf(pod: Pod, claimName: string): Promise<string>;
+  directoryOf(pod: Pod, claimName: string): Promise<ClaimDirectory>;
   /** The Pod is gone: directories of claims that are gone too may be removed. */
   release(podUid: string): void;
   /** Removes what belongs to no claim and is used by no Pod; for the start, once all Pods are known. */
@@ -52,7 +59,7 @@ export function createClaimVolumes({ client, directory, failed }: ClaimVolumesOp
       if (!kept.has(uid)) rmSync(join(directory, uid), { recursive: true, force: true });
   }
 
-  async function directoryOf(pod: Pod, claimName: string): Promise<string> {
+  async function directoryOf(pod: Pod, claimName: string): Promise<ClaimDirectory> {
     const key = { namespace: pod.metadata.namespace ?? '', name: claimName };
     const claim = await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIMS, key).catch((error) => {
       if (isApiError(error, 'NotFound')) throw new PodConfigError(`persistentvolumeclaim "${claimName}" not found`);
@@ -62,9 +69,9 @@ export function createClaimVolumes({ client, directory, failed }: ClaimVolumesOp
     const podUid = pod.metadata.uid ?? '';
     users.set(podUid, (users.get(podUid) ?? new Set()).add(uid));
     const path = join(directory, uid);
-    mkdirSync(path, { recursive: true, mode: 0o777 });
+    if (mkdirSync(path, { recursive: true }) !== undefined) chmodSync(path, 0o777);
     await bind(claim);
-    return path;
+    return { path, shared: [...users].some(([other, used]) => other !== podUid && used.has(uid)) };
   }
 
   async function bind(claim: PersistentVolumeClaim): Promise<void> {

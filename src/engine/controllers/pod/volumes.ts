@@ -1,7 +1,8 @@
-import { chmodSync, chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Container, Pod } from '../../../kubernetes/index.ts';
 import type { RuntimeMount } from '../../runtime/index.ts';
+import type { ClaimDirectory } from './claim-volumes.ts';
 import type { DataReference, PodData } from './pod-data.ts';
 import { type PodPlace, podField } from './pod-fields.ts';
 import { quantityBytes } from './quantity.ts';
@@ -54,7 +55,7 @@ export interface VolumeOptions extends PodPlace {
   /** Files made for this Pod; they go with it. */
   directory: string;
   /** Host directory of a claim, made if it is not there. @throws PodConfigError if there is no such claim */
-  claimDirectory(claimName: string): Promise<string>;
+  claimDirectory(claimName: string): Promise<ClaimDirectory>;
 }
 
 const DEFAULT_MODE = 0o644;
@@ -67,7 +68,7 @@ const DEFAULT_MODE = 0o644;
 export async function mountsOf(container: Container, options: VolumeOptions): Promise<RuntimeMount[]> {
   const mounts: RuntimeMount[] = [];
   const inMemory = new Set<string>();
-  const mounted = new Map<string, string | undefined>();
+  const mounted = new Map<string, ClaimDirectory | undefined>();
   for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     const field = `spec.containers[0].volumeMounts[${index}]`;
     const volumes = (options.pod.spec.volumes ?? []) as Volume[];
@@ -94,15 +95,35 @@ export async function mountsOf(container: Container, options: VolumeOptions): Pr
       continue;
     }
     const writable = volume.persistentVolumeClaim !== undefined && volume.persistentVolumeClaim.readOnly !== true;
-    const path = subPath === undefined ? source : join(source, subPath);
-    if (subPath !== undefined && writable) mkdirSync(path, { recursive: true });
+    const isClaim = volume.persistentVolumeClaim !== undefined;
+    const path =
+      subPath === undefined ? source.path : isClaim ? partOfClaim(source, subPath, field) : join(source.path, subPath);
     mounts.push({ destination: mount.mountPath, source: path, readOnly: !writable || mount.readOnly === true });
   }
   return mounts;
 }
 
+/**
+ * Part of a claim, made where it is not there. What runs in sandboxes writes into claims: a link that it leaves there must not lead the mount elsewhere on this
+ * machine.
+ */
+function partOfClaim({ path, shared }: ClaimDirectory, subPath: string, field: string): string {
+  if (shared) throw new PodRefusedError(`${field}.subPath: another Pod uses the claim now; mount all of it`);
+  let current = path;
+  for (const part of subPath.split('/').filter((name) => name !== '' && name !== '.')) {
+    current = join(current, part);
+    const found = lstatSync(current, { throwIfNoEntry: false });
+    if (found === undefined) {
+      mkdirSync(current);
+      chmodSync(current, 0o777);
+    } else if (!found.isDirectory() && !found.isFile())
+      throw new PodRefusedError(`${field}.subPath: "${part}" is neither a directory nor a file in the claim`);
+  }
+  return current;
+}
+
 /** Host path of a volume; undefined for memory. */
-async function sourceOf(volume: Volume, field: string, options: VolumeOptions): Promise<string | undefined> {
+async function sourceOf(volume: Volume, field: string, options: VolumeOptions): Promise<ClaimDirectory | undefined> {
   const { data, directory, claimDirectory } = options;
   if (volume.emptyDir !== undefined) return undefined;
   if (volume.persistentVolumeClaim !== undefined) return await claimDirectory(volume.persistentVolumeClaim.claimName);
@@ -131,7 +152,7 @@ async function sourceOf(volume: Volume, field: string, options: VolumeOptions): 
   }
   const path = join(directory, 'volumes', volume.name);
   writeFiles(path, files, options.pod);
-  return path;
+  return { path, shared: false };
 }
 
 function filesFrom(
