@@ -1,5 +1,6 @@
 import { badRequest, failure } from '../errors.ts';
 import { type ApiObject, items, text } from '../object.ts';
+import { isSet } from './flag.ts';
 
 /** What a reader of a Pod's log wants. */
 export interface PodLogOptions {
@@ -22,9 +23,9 @@ export type PodLogs = (namespace: string, name: string, options: PodLogOptions) 
 export function parseLogOptions(pod: ApiObject, query: Record<string, string>, signal: AbortSignal): PodLogOptions {
   return {
     container: chooseContainer(pod, query.container),
-    follow: flag(query, 'follow'),
-    previous: flag(query, 'previous'),
-    timestamps: flag(query, 'timestamps'),
+    follow: isSet(query.follow),
+    previous: isSet(query.previous),
+    timestamps: isSet(query.timestamps),
     ...count(query, 'tailLines'),
     ...count(query, 'limitBytes'),
     ...since(query),
@@ -43,13 +44,6 @@ export function chooseContainer(pod: ApiObject, wanted: string | undefined): str
   }
   if (!all.includes(wanted)) throw badRequest(`container ${wanted} is not valid for pod ${name}`);
   return wanted;
-}
-
-function flag(query: Record<string, string>, name: string): boolean {
-  const value = query[name];
-  if (value === undefined || value === 'false' || value === '0') return false;
-  if (value === 'true' || value === '1' || value === '') return true;
-  throw badRequest(`${name}: Invalid value: ${JSON.stringify(value)}: must be true or false`);
 }
 
 function since(query: Record<string, string>): Pick<PodLogOptions, 'sinceSeconds' | 'sinceTime'> {

@@ -29,6 +29,7 @@ import { applyMergePatch } from '../patch/merge-patch.ts';
 import type { ReviewHandler } from '../reviews.ts';
 import { upgradeRequired } from '../streaming/index.ts';
 import { mediaType, readBody, readJson, readYaml } from './body.ts';
+import { isSet } from './flag.ts';
 import { negotiate } from './negotiate.ts';
 import { type PodLogs, parseLogOptions } from './pod-log.ts';
 import { representObject, representPage, type Shape } from './represent.ts';
@@ -81,7 +82,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     const narrowed = { ...listRequest(query), ...(path.namespace === undefined ? {} : { namespace: path.namespace }) };
     switch (request.method) {
       case 'GET':
-        if (isTrue(query.watch)) return startWatch(dependencies, endpoint, narrowed, query, reply, () => shapeOf(call));
+        if (isSet(query.watch)) return startWatch(dependencies, endpoint, narrowed, query, reply, () => shapeOf(call));
         return representPage(endpoint, operations.list(endpoint, narrowed), shapeOf(call));
       case 'POST': {
         if (endpoint.kind.namespaced && path.namespace === undefined)
@@ -203,14 +204,14 @@ function readPatch({ request, query }: Call, endpoint: Endpoint): PatchRequest {
   );
   if (name === undefined || !patchTypesOf(endpoint).includes(type)) throw unsupportedMediaType(patchTypesOf(endpoint));
   const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-  if (isTrue(query.force) && name !== 'apply')
+  if (isSet(query.force) && name !== 'apply')
     throw invalidOptions('PatchOptions', [
       { field: 'force', reason: 'FieldValueForbidden', message: 'Forbidden: may not be specified for non-apply patch' },
     ]);
   return {
     type: name,
     body: name === 'apply' ? readYaml(bytes) : readJson(bytes, 'patch'),
-    force: isTrue(query.force),
+    force: isSet(query.force),
   };
 }
 
@@ -273,10 +274,6 @@ function listRequest(query: Record<string, string>): ListRequest {
     ...(resourceVersion === undefined ? {} : { resourceVersion }),
     ...(resourceVersionMatch === undefined ? {} : { resourceVersionMatch }),
   };
-}
-
-function isTrue(value: string | undefined): boolean {
-  return value === 'true' || value === '1';
 }
 
 /** The last of several equal parameters counts. */

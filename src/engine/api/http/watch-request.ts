@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import { badRequest } from '../errors.ts';
 import type { Endpoint, ListRequest, Operations } from '../operations/index.ts';
+import { isSet } from './flag.ts';
 import type { Shape } from './represent.ts';
 import { streamWatch } from './watch-stream.ts';
 
@@ -31,11 +32,9 @@ export async function startWatch(
   const events = operations.watch(endpoint, {
     ...watched,
     signal: stop.signal,
-    bookmarks: allowWatchBookmarks === 'true' || allowWatchBookmarks === '1',
+    bookmarks: isSet(allowWatchBookmarks),
     bookmarkIntervalMs: watch.bookmarkIntervalMs,
-    ...(sendInitialEvents === undefined
-      ? {}
-      : { sendInitialEvents: sendInitialEvents === 'true' || sendInitialEvents === '1' }),
+    ...(sendInitialEvents === undefined ? {} : { sendInitialEvents: isSet(sendInitialEvents) }),
   });
   const timeoutMs = Number(timeoutSeconds ?? 0) > 0 ? Number(timeoutSeconds) * 1000 : watch.defaultTimeoutMs();
   const timer = setTimeout(() => stop.abort(), Math.min(timeoutMs, 0x7fffffff));

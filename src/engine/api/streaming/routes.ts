@@ -1,6 +1,7 @@
 import websocket, { type WebSocket } from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { badRequest, failure, invalid } from '../errors.ts';
+import { isSet } from '../http/flag.ts';
 import { chooseContainer, type PodLogs } from '../http/pod-log.ts';
 import { type ApiObject, text } from '../object.ts';
 import type { Operations } from '../operations/index.ts';
@@ -98,7 +99,11 @@ function prepare(
     };
   }
   const container = chooseContainer(pod, query.get('container') ?? undefined);
-  const wanted = { stdin: isTrue(query, 'stdin'), stdout: isTrue(query, 'stdout'), stderr: isTrue(query, 'stderr') };
+  const wanted = {
+    stdin: isSet(query.get('stdin')),
+    stdout: isSet(query.get('stdout')),
+    stderr: isSet(query.get('stderr')),
+  };
   if (!wanted.stdin && !wanted.stdout && !wanted.stderr)
     throw badRequest('you must specify at least one of stdin, stdout, stderr');
   if (subresource === 'attach') return attach(podLogs, pod, container);
@@ -107,7 +112,7 @@ function prepare(
     throw invalid({ group: '', plural: 'pods', kind: 'PodExecOptions' }, name, [
       { field: 'command', reason: 'FieldValueRequired', message: 'Required value: the command to run' },
     ]);
-  const asked = { container, command, stdin: wanted.stdin, terminal: isTrue(query, 'tty') };
+  const asked = { container, command, stdin: wanted.stdin, terminal: isSet(query.get('tty')) };
   return (socket) => void serveCommand(socket, () => podStreams.exec(pod, asked), wanted);
 }
 
@@ -129,8 +134,4 @@ function parsePorts(texts: string[]): number[] {
     if (!Number.isInteger(port) || port < 1 || port > 65535)
       throw badRequest(`query parameter "ports": ${JSON.stringify(texts.join(','))} names no port between 1 and 65535`);
   return ports;
-}
-
-function isTrue(query: URLSearchParams, name: string): boolean {
-  return ['true', '1'].includes(query.get(name) ?? '');
 }
