@@ -137,12 +137,12 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (this.dials > 0) forward.dialled(true);
     const raw = controller.rawHeaders as Buffer[];
     if (statusCode < 200) {
-      if (statusCode === 103) response.writeEarlyHints(earlyHints(raw));
+      this.interim(statusCode, statusText ?? '', raw);
       return;
     }
     const headers = responseHeaders(raw, forward.rewrite);
     forward.head(statusCode, headers);
-    response.writeHead(statusCode, statusText ?? '', headers as unknown as Record<string, string>);
+    response.writeHead(statusCode, reasonOf(statusText), headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
     this.length = contentLength(headers);
     if (this.length < 0) {
@@ -150,6 +150,23 @@ class HttpForward implements Dispatcher.DispatchHandler {
       this.streams = true;
       forward.streaming(headers);
     }
+  }
+
+  /**
+   * Passes an interim answer on (RFC 9110 section 15.2). To clients of HTTP/1.1 as it came: `writeEarlyHints` knows one of them, and throws at links that it can't parse.
+   * One that comes before its turn in a pipeline has no connection yet, and clients of HTTP/1.0 know none.
+   */
+  interim(statusCode: number, statusText: string, raw: Buffer[]): void {
+    const { response, request, rewrite } = this.forward;
+    if (request.httpVersionMajor > 1) {
+      if (statusCode === 103) response.writeEarlyHints(earlyHints(raw));
+      return;
+    }
+    if (request.httpVersionMinor === 0 || response.headersSent) return;
+    const headers = responseHeaders(raw, rewrite);
+    let text = `HTTP/1.1 ${statusCode} ${reasonOf(statusText)}\r\n`;
+    for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
+    response.socket?.write(`${text}\r\n`, 'latin1');
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -208,14 +225,15 @@ class HttpForward implements Dispatcher.DispatchHandler {
       setTimeout(() => (this.ended ? undefined : this.dispatch()), DIAL_RETRY_MS[this.dials++]);
       return;
     }
-    const closedEarly = code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
+    const closedEarly =
+      (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE') && !isWrongAnswer(error);
     if (
       !answered &&
       closedEarly &&
       !this.resent &&
       forward.body === null &&
       IDEMPOTENT.has(forward.request.method ?? '') &&
-      wasReused(error)
+      wasReused(error, forward)
     ) {
       this.resent = true;
       this.dispatch();
@@ -246,19 +264,47 @@ function isDialError(error: Error): boolean {
   );
 }
 
-/** Whether the connection had carried an answer before: only then can its end be a race with the sandbox's own idle timeout. */
-function wasReused(error: Error): boolean {
-  const socket = (error as { socket?: { bytesRead?: number } }).socket;
-  return (socket?.bytesRead ?? 0) > 0;
+/**
+ * Whether the connection had carried a request before this one: only then can its end be a race with the sandbox's own idle timeout. It has if it sent more than
+ * this request's head; that no answer was read tells nothing, as part of this very answer may have been.
+ */
+function wasReused(error: Error, { request, path, headers }: ForwardRequest): boolean {
+  const { bytesWritten = 0, bytesRead = 0 } =
+    (error as { socket?: { bytesWritten?: number; bytesRead?: number } }).socket ?? {};
+  // Method, path, version, `Connection: keep-alive`, and the empty line; any head with its forwarding headers is longer than what this errs by.
+  let headBytes = (request.method?.length ?? 0) + path.length + 64;
+  for (const text of headers) headBytes += text.length + 2;
+  return bytesRead > 0 && bytesWritten > headBytes;
+}
+
+/** What undici says of an answer that HTTP does not allow here, such as a 101 that nobody asked for: the connection was in order. */
+function isWrongAnswer({ message }: Error): boolean {
+  return message === 'bad response' || message === 'bad upgrade';
 }
 
 function describe(code: string, error: Error): { code: ProblemCode; detail: string } {
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
     return { code: 'upstream_timeout', detail: 'The sandbox did not answer in time.' };
   if (isDialError(error)) return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH')
+  // The last are of node:http, which refuses to pass on a status or a field that it may not send.
+  if (
+    code.startsWith('HPE_') ||
+    code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
+    code === 'ERR_INVALID_CHAR' ||
+    code === 'ERR_HTTP_INVALID_STATUS_CODE' ||
+    isWrongAnswer(error)
+  )
     return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
   return { code: 'upstream_reset', detail: 'The sandbox broke the connection.' };
+}
+
+/** A reason as it may be sent: bytes beyond ASCII were decoded as UTF-8, and what was none of it is lost. */
+function reasonOf(statusText = ''): string {
+  if (/^[\t -~]*$/.test(statusText)) return statusText;
+  return Buffer.from(statusText.replaceAll('\ufffd', '?'))
+    .toString('latin1')
+    .replace(/[^\t -~\x80-\xff]/g, '?');
 }
 
 /** Declared length of a body, or -1: then it is a stream, or there is none. */
