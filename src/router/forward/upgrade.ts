@@ -1,11 +1,11 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Timeouts } from '../../config/index.ts';
 import type { PodRecord } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
 import { type BytePacer, createPacedStream } from './pacing.ts';
-import { keepCookie, type RewriteContext } from './response-headers.ts';
+import { keepCookie, type RewriteContext, responseHeaders } from './response-headers.ts';
 import { closeFrame, createFrameTracker } from './websocket-frames.ts';
 
 /** A request that asks for another protocol (WebSocket or any other), ready to go to a pod. */
@@ -131,6 +131,8 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
     method: request.method ?? 'GET',
     headers: upgrade.headers,
     agent: false,
+    // Half of a tunnel may end before the other.
+    createConnection: () => connect({ host: pod.address, port, allowHalfOpen: true }),
     timeout: upgrade.timeouts.connectMs,
     setHost: false,
   });
@@ -153,7 +155,16 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
   upstream.on('upgrade', (response, upstreamSocket: Socket, upstreamHead: Buffer) => {
     socket.off('close', clientLeft);
     upstreamSocket.setTimeout(0);
-    socket.write(statusLine(response, upgrade.rewrite));
+    if (!wasOffered(response.headers.upgrade, request.headers.upgrade)) {
+      upstreamSocket.destroy();
+      settle(502, {
+        code: 'upstream_invalid',
+        detail: 'The sandbox switched to a protocol that nobody asked for.',
+        answered: false,
+      });
+      return;
+    }
+    socket.write(switchingHead(response, upgrade.rewrite), 'latin1');
     if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
     const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
     track(pod.uid, splice(socket, upstreamSocket, upstreamHead, webSocket, upgrade));
@@ -161,16 +172,17 @@ function open(upgrade: UpgradeRequest, track: (uid: string, tunnel: Tunnel) => v
   });
   upstream.on('response', (response) => {
     socket.off('close', clientLeft);
-    socket.write(statusLine(response, upgrade.rewrite, 'connection: close\r\n'));
+    socket.once('close', () => upstream.destroy());
+    const raw = response.rawHeaders.map((text) => Buffer.from(text, 'latin1'));
+    const headers = [...responseHeaders(raw, upgrade.rewrite), 'connection', 'close'];
+    socket.write(headOf(response, headers), 'latin1');
+    // It ends with the connection; one that breaks off must not look like a whole one.
+    response.once('error', () => reset(socket));
     response.pipe(socket);
     settle(response.statusCode ?? 502);
   });
   upstream.on('error', (error: NodeJS.ErrnoException) => {
-    const refused = error.syscall === 'connect';
-    const detail = refused
-      ? 'The sandbox refused the connection.'
-      : 'The sandbox broke the connection during the upgrade.';
-    settle(502, { code: refused ? 'upstream_refused' : 'upstream_reset', detail, answered: settled });
+    settle(502, { ...describe(error), answered: settled });
   });
   upstream.on('timeout', () => {
     if (upstream.socket?.connecting === true)
@@ -281,15 +293,41 @@ function splice(
   return tunnel;
 }
 
-/** Status line and raw headers of an answer, as bytes of HTTP/1.1. Hop-by-hop ones stay with a 101: they are about the tunnel. */
-function statusLine(response: IncomingMessage, rewrite: RewriteContext, closing = ''): string {
-  let text = `HTTP/1.1 ${response.statusCode} ${response.statusMessage ?? ''}\r\n`;
+/** Head of a 101: hop-by-hop headers stay, as they are about the tunnel. */
+function switchingHead(response: IncomingMessage, rewrite: RewriteContext): string {
+  const headers: string[] = [];
   for (let index = 0; index < response.rawHeaders.length; index += 2) {
     const name = response.rawHeaders[index] as string;
-    const hop = closing !== '' && /^(connection|keep-alive|transfer-encoding)$/i.test(name);
     const sent = response.rawHeaders[index + 1] as string;
     const value = name.toLowerCase() === 'set-cookie' ? keepCookie(sent, rewrite) : sent;
-    if (!hop && value !== undefined) text += `${name}: ${value}\r\n`;
+    if (value !== undefined) headers.push(name, value);
   }
-  return `${text}${closing}\r\n`;
+  return headOf(response, headers);
+}
+
+/** Status line and headers of an answer in HTTP/1.1; a character is a byte (latin1). */
+function headOf({ statusCode, statusMessage = '' }: IncomingMessage, headers: readonly string[]): string {
+  let text = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n`;
+  for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
+  return `${text}\r\n`;
+}
+
+/** RFC 9110 section 7.8: a server may switch to what the client offered alone. A version is part of the name. */
+function wasOffered(chosen: string | undefined, offered: string | undefined): boolean {
+  const names = (list = '') => list.split(',').map((name) => name.trim().toLowerCase());
+  const [first = ''] = names(chosen);
+  return first !== '' && names(offered).includes(first);
+}
+
+function describe(error: NodeJS.ErrnoException): Pick<UpstreamFailure, 'code' | 'detail'> {
+  if (error.syscall === 'connect') return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
+  if (error.code?.startsWith('HPE_') === true)
+    return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
+  return { code: 'upstream_reset', detail: 'The sandbox broke the connection during the upgrade.' };
+}
+
+/** Ends a connection so that its other side sees that something is missing. */
+function reset(socket: Duplex): void {
+  if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy();
+  else socket.destroy();
 }
