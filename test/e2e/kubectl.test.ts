@@ -124,7 +124,9 @@ describe('kubectl on the engine', { skip: missingTool('kubectl', 'runsc'), timeo
       });
 
       it('exec -it gives a terminal, of the size that the caller has', async () => {
-        const inside = 'test -t 0 && stty size && exit 6';
+        // The size follows the start, as on any cluster: a client tells it once it is connected.
+        const sized = 'for i in $(seq 200); do test "$(stty size)" = "33 101" && break; sleep 0.05; done';
+        const inside = `test -t 0 && { ${sized}; stty size; exit 6; }`;
         const command = [program, ...flags(), 'exec', '-it', 'box', '--', 'sh', '-c', `'${inside}'`].join(' ');
         const said = await run('script', ['-qec', `stty rows 33 cols 101; ${command}`, '/dev/null']);
         assert.equal(said.code, 6, said.stdout);
