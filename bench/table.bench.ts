@@ -22,7 +22,7 @@ const EVENTS_PER_SECOND = 20_000;
 const REQUESTS_PER_SECOND = 500;
 const support = join(dirname(fileURLToPath(import.meta.url)), 'support');
 
-/** Measures the parts of issue "table at scale" one after another, against a fake API in a process of its own. */
+/** Measures the table at scale, one part after another, against a fake API in a process of its own. */
 export async function run({ rounds = 3 }: BenchOptions): Promise<Record<string, unknown>> {
   onCore(1, process.pid);
   console.log(`Router on core 0; fake Kubernetes API (real HTTP, objects of some 1 KB), upstream and load on core 1.
