@@ -21,7 +21,7 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
 
     before(async () => {
       directory = cleanClone();
-      before_ = footprint(directory);
+      before_ = footprint(join(directory, '.sandbox-router'));
       up = await startUp({ directory, runtime, timeoutMs: 540_000 });
     });
     after(async () => {
@@ -145,7 +145,7 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
       const start = await count();
       const uid = await podUid();
       await up.interrupt();
-      const left = leaked(before_, footprint(directory));
+      const left = leaked(before_, footprint(join(directory, '.sandbox-router')));
       assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
       up = await startUp({ directory, runtime });
       assert.equal(await podUid(), uid);

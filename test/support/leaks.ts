@@ -1,5 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { linkPrefix, namespaceName } from '../../src/engine/network/links.ts';
+import { engineTagOf } from '../../src/engine/runtime/index.ts';
 
 /** What sandboxes may leave behind on a machine: one line for each thing, sorted. */
 export interface Footprint {
@@ -9,12 +12,14 @@ export interface Footprint {
   mounts: string[];
 }
 
-/** Everything of that kind which is there now and mentions one of the state directories or is a network thing. */
+/** What is there now of the engine in this state directory, by the names that it gives: other engines on the machine do not count. */
 export function footprint(stateDirectory: string): Footprint {
+  const tag = engineTagOf(join(stateDirectory, 'engine'));
+  const links = lines('ip', ['-o', 'link', 'show']).map((line) => line.split(': ')[1]?.split('@')[0] ?? line);
   return {
     processes: processesOf(stateDirectory),
-    namespaces: lines('ip', ['netns', 'list']),
-    links: lines('ip', ['-o', 'link', 'show']).map((line) => line.split(': ')[1]?.split('@')[0] ?? line),
+    namespaces: lines('ip', ['netns', 'list']).filter((name) => name.startsWith(namespaceName(tag, ''))),
+    links: links.filter((name) => name.startsWith(linkPrefix(tag))),
     mounts: readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .filter((line) => line.includes(stateDirectory))

@@ -1,5 +1,5 @@
 export { containerId } from './container-id.ts';
 export { findRunsc, runscTool } from './gvisor/find-runsc.ts';
 export * from './runtime.ts';
-export { hasTool, type SelectedRuntime, type SelectRuntimeOptions, selectRuntime } from './select.ts';
+export { engineTagOf, hasTool, type SelectedRuntime, type SelectRuntimeOptions, selectRuntime } from './select.ts';
 export { cachedToolPath, ensureGoTool, type GoTool, type Progress, toolCacheDirectory } from './toolchain.ts';

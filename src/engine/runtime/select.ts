@@ -25,15 +25,20 @@ export interface SelectRuntimeOptions {
 export interface SelectedRuntime {
   runtime: ContainerRuntime;
   reason?: string;
-  /** Four hex digits that stand for this state directory in names of links, namespaces and tables. */
+  /** {@link engineTagOf} its directory. */
   engineTag: string;
   /** Whether sandboxes get network namespaces. */
   namespaces: boolean;
 }
 
+/** Four hex digits that stand for an engine's directory in names of what it makes on the machine. */
+export function engineTagOf(engineDirectory: string): string {
+  return createHash('sha256').update(engineDirectory).digest('hex').slice(0, 4);
+}
+
 /** Takes gVisor where it can run; `process` where asked for, or where `auto` finds that gVisor can't. @throws RuntimeError `runtime_unavailable` if gVisor was asked for by name */
 export async function selectRuntime(options: SelectRuntimeOptions): Promise<SelectedRuntime> {
-  const engineTag = createHash('sha256').update(options.engineDirectory).digest('hex').slice(0, 4);
+  const engineTag = engineTagOf(options.engineDirectory);
   const root = process.platform === 'linux' && process.getuid?.() === 0;
   const containersDirectory = (name: string) => join(options.engineDirectory, 'containers', name);
   const useProcess = (reason?: string): SelectedRuntime => ({
