@@ -313,6 +313,7 @@ export function claims(title: string, start: () => Promise<ClaimsWorld>, skip: s
         spec,
       };
       await world.client.create<Sandbox>(SANDBOXES, sandbox);
+      await until('it has its Pod', () => world.client.get(PODS, sandbox.metadata).catch(() => undefined));
       await objects.claim('foreign', 'foreign');
       await objects.ready('foreign', 'ReconcilerError');
       await world.client.delete(SANDBOXES, sandbox.metadata);

@@ -186,7 +186,13 @@ describe('PodSnapshots', () => {
         snapshotGroupingRules: { groupRetentionPolicy: { maxSnapshotCountPerGroup: 1 } },
       },
     } as never);
-    for (const [index, id] of ['newest', 'slept-in', 'oldest'].entries()) await publish(id, identityOf(`box-${index}`));
+    // Of those of one second, the name decides.
+    for (const [id, name] of [
+      ['oldest', 'box-2'],
+      ['slept-in', 'box-1'],
+      ['newest', 'box-0'],
+    ] as const)
+      await publish(id, identityOf(name));
     await world.patch(SANDBOXES, 'box', { metadata: { annotations: { [SNAPSHOT_ANNOTATION]: 'slept-in' } } });
     await start();
     await until('the oldest is gone', () => snapshots.list().length === 2);
@@ -207,8 +213,8 @@ describe('PodSnapshots', () => {
       assert.equal(await choose(), undefined);
     });
     it('the latest of its own, after a suspension that left none', async () => {
-      await publish('newer', identityOf('box-1'));
       await publish('older', identityOf('box-2'));
+      await publish('newer', identityOf('box-1'));
       const another = await world.create<Sandbox>(SANDBOXES, sandboxOf('another'));
       const owner = { ...identityOf('').owner, name: 'another', uid: another.metadata.uid ?? '' } as never;
       await publish('foreign', identityOf('box-0', { owner }));
