@@ -23,7 +23,7 @@ import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { podDataOf } from './pod-data.ts';
 import type { PodRecords } from './pod-record.ts';
 import { followReadiness } from './readiness.ts';
-import { writeResolverFile } from './resolver-file.ts';
+import { resolverFile } from './resolver-file.ts';
 import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
 import { mountsOf } from './volumes.ts';
 
@@ -98,14 +98,14 @@ export function createPodRunner(options: PodRunnerOptions) {
     const place = { pod, address: attachment.address };
     const data = podDataOf(options.client, pod);
     const directory = filesOf(record.uid);
-    const resolverFile = writeResolverFile(directory, pod, options.nameServer);
+    const resolver = resolverFile(join(options.filesDirectory, 'resolvers'), pod, options.nameServer);
     const spec = containerSpecOf(pod, image, {
       id: record.containerId,
       network: attachment,
       logPath: logs.pathOf(record.uid),
       environment: await environmentOf(container, place, data),
       mounts: [
-        { destination: '/etc/resolv.conf', source: resolverFile, readOnly: true },
+        { destination: '/etc/resolv.conf', source: resolver, readOnly: true },
         ...(await mountsOf(container, {
           ...place,
           data,
