@@ -43,6 +43,8 @@ export const PORT_ANNOTATION = 'sandbox-router/port';
 export const WAKE_ANNOTATION = 'sandbox-router/wake';
 /** Annotation on a Sandbox: quiet intents (`prefetch`, `head`, …) that wake it and count as use all the same; `all` for every one. */
 export const WAKE_ON_ANNOTATION = 'sandbox-router/wake-on';
+/** Annotation on a Sandbox: `true` lets its WebSockets sleep where addresses change: the handshake is made again with the Pod that it wakes as. */
+export const REDIAL_ANNOTATION = 'sandbox-router/redial-websockets';
 /** Annotation on a Sandbox: JSON of fixed answers by path, given while it is asleep. */
 export const ASLEEP_ANSWER_ANNOTATION = 'sandbox-router/asleep-answer';
 /** Annotation on a Sandbox: pause after this time without activity (`10m`; `never`). */
@@ -81,6 +83,12 @@ export const CHECKPOINT_ANNOTATION = 'sandbox-router/checkpoint';
 export const RESTORE_ANNOTATION = 'sandbox-router/restore-from';
 /** Pod condition: True once the snapshot asked for is durable and the processes are stopped; False (with the cause) if it failed and the Pod runs on. */
 export const CHECKPOINTED_CONDITION = 'sandbox-router/Checkpointed';
+
+/**
+ * Pod condition: True on a Pod that goes on where the Pod ended whose UID {@link RESTORE_ANNOTATION} names: from its last memory, at its address, which nobody
+ * else had meanwhile. Connections to that Pod are connections to this one.
+ */
+export const RESUMED_CONDITION = 'sandbox-router/Resumed';
 
 /** Annotation on a Pod, a podTemplate or a claim's pod metadata: the PodSnapshot to start from instead of the latest (contract section 4.5). */
 export const SNAPSHOT_NAME_ANNOTATION = 'podsnapshot.gke.io/ps-name';

@@ -1,5 +1,11 @@
 import type { NetworkAttachment } from '../runtime/index.ts';
 
+/** Where a sandbox's traffic comes in. */
+export interface ReservedAttachment extends NetworkAttachment {
+  /** Whether the address was reserved all the time since it was detached under the same reservation. */
+  wasReserved: boolean;
+}
+
 /**
  * Gives each sandbox its own network namespace, veth pair and address. Ids are container ids. Every call can be repeated after a crash
  * at any instant; what it finds half made, it makes anew.
@@ -7,11 +13,19 @@ import type { NetworkAttachment } from '../runtime/index.ts';
 export interface SandboxNetwork {
   /**
    * Makes the namespace anew with its address on it (runsc takes addresses off the interface at every start, so this comes before every
-   * run and restore). Asks for `preferredAddress` if given, else for the one this id had, else for a free one.
+   * run and restore). Asks for the address that is reserved under `reservation` if there is one, else for `preferredAddress`, else for the one this id had,
+   * else for a free one.
    */
-  attach(id: string, preferredAddress?: string): Promise<NetworkAttachment>;
-  /** Removes namespace, veth and address; unknown ids are no error. */
-  detach(id: string): Promise<void>;
+  attach(id: string, preferredAddress?: string, reservation?: string): Promise<ReservedAttachment>;
+  /**
+   * Removes namespace, veth and address; unknown ids are no error. With a `reservation` (a snapshot's id) the address is kept from others until it is asked
+   * for under that name, or released: connections to it sleep meanwhile.
+   */
+  detach(id: string, reservation?: string): Promise<void>;
+  /** Keeps an address from others, as an earlier engine did; not one that somebody has. */
+  reserve(reservation: string, address: string): void;
+  /** Gives a reserved address back. Connections of this machine to it are cut before anybody else gets it. Unknown reservations are no error. */
+  release(reservation: string): Promise<void>;
   /** Ids that hold a namespace or veth now. */
   list(): Promise<string[]>;
   /** Keeps the id's address taken (a running sandbox found after a restart). */

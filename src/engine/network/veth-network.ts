@@ -5,6 +5,7 @@ import { type CommandShell, quoted } from '../command-shell.ts';
 import { type AddressRange, blockOf, dotted, gatewayOf, numeric } from './addresses.ts';
 import { linkName, namespaceName } from './links.ts';
 import type { SandboxNetwork } from './network.ts';
+import { createReservations } from './reservations.ts';
 
 const execute = promisify(execFile);
 
@@ -33,6 +34,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   const taken = new Set<number>();
   const attachments = new Map<string, string>();
   const listeners: (() => void)[] = [];
+  const reservations = createReservations<number>(subnet.size / 2);
   const gateway = gatewayOf(subnet);
   let next = 2;
   // What is for a sandbox that is gone must never leave this machine by its default route: somebody there might even answer.
@@ -69,12 +71,21 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     throw new Error(`all ${subnet.size - 3} addresses of this engine are in use`);
   }
 
-  async function detach(id: string): Promise<void> {
+  async function detach(id: string, reservation?: string): Promise<void> {
     const address = addresses.get(id);
-    if (address !== undefined) taken.delete(address);
     addresses.delete(id);
     if (attachments.delete(id)) changed();
     await removeNetwork(id);
+    if (address === undefined) return;
+    if (reservation === undefined) taken.delete(address);
+    else await giveBack(reservations.keep(reservation, address));
+  }
+
+  /** What still leads to an address from this machine must not reach whoever has it next. No route leads there now, so that not even its reset does. */
+  async function giveBack(address: number | undefined): Promise<void> {
+    if (address === undefined) return;
+    await execute('ss', ['--kill', '--tcp', 'dst', dotted(address)]).catch(() => {});
+    taken.delete(address);
   }
 
   async function removeNetwork(id: string): Promise<void> {
@@ -84,8 +95,10 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   }
 
   return {
-    attach: async (id, preferredAddress) => {
-      const address = dotted(choose(id, preferredAddress));
+    attach: async (id, preferredAddress, reservation) => {
+      const reserved = reservation === undefined ? undefined : reservations.take(reservation);
+      if (reserved !== undefined) taken.delete(reserved);
+      const address = dotted(choose(id, reserved === undefined ? preferredAddress : dotted(reserved)));
       const namespace = namespaceOf(id);
       const link = linkOf(id);
       if (existsSync(`/sys/class/net/${link}`) || existsSync(`${NAMESPACES}/${namespace}`)) await removeNetwork(id);
@@ -111,9 +124,16 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
         await detach(id);
         throw new Error(`could not make the network of container ${id}: ${stderr.trim() || `exit code ${exitCode}`}`);
       }
-      return { namespacePath: `${NAMESPACES}/${namespace}`, address };
+      return { namespacePath: `${NAMESPACES}/${namespace}`, address, wasReserved: reserved !== undefined };
     },
     detach,
+    reserve: (reservation, address) => {
+      const value = numeric(address);
+      if (value === undefined || taken.has(value)) return;
+      taken.add(value);
+      giveBack(reservations.keep(reservation, value));
+    },
+    release: (reservation) => giveBack(reservations.take(reservation)),
     list: async () => {
       const ids = new Set<string>();
       const namespaces = existsSync(NAMESPACES) ? readdirSync(NAMESPACES) : [];

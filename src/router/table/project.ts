@@ -3,6 +3,7 @@ import {
   ASLEEP_ANSWER_ANNOTATION,
   BUSY_UNTIL_ANNOTATION,
   BUSY_WHY_ANNOTATION,
+  CHECKPOINTED_CONDITION,
   CLAIM_UID_LABEL,
   EGRESS_LABEL,
   IDLE_TIMEOUT_ANNOTATION,
@@ -10,9 +11,13 @@ import {
   LAST_ACTIVE_ANNOTATION,
   NAME_HASH_LABEL,
   POD_NAME_ANNOTATION,
+  POD_RESTORED_CONDITION,
   PORT_ANNOTATION,
   type Pod,
   type PodTemplate,
+  REDIAL_ANNOTATION,
+  RESTORE_ANNOTATION,
+  RESUMED_CONDITION,
   type Sandbox,
   type SandboxForm,
   TEMPLATE_REF_ANNOTATION,
@@ -46,6 +51,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
     port: portOf(metadata.annotations?.[PORT_ANNOTATION], template),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
+    redials: metadata.annotations?.[REDIAL_ANNOTATION] === 'true',
     asleep: asleepRules(metadata.annotations?.[WAKE_ON_ANNOTATION], metadata.annotations?.[ASLEEP_ANSWER_ANNOTATION]),
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
     timeouts: timeoutsOf(metadata.annotations?.[TIMEOUTS_ANNOTATION]),
@@ -73,21 +79,24 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
       (apiVersion.startsWith('agents.x-k8s.io/') || apiVersion.startsWith('sandbox.gke.io/')),
   );
   if (owner === undefined) return undefined;
+  const holds = (type: string) =>
+    status?.conditions?.some((condition) => condition.type === type && condition.status === 'True') === true;
   return {
     namespace: intern(metadata.namespace ?? ''),
     name: metadata.name,
     uid: metadata.uid ?? '',
     sandboxUid: owner.uid,
     address: status?.podIP ?? '',
-    ready:
-      status?.phase === 'Running' &&
-      status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true,
+    ready: status?.phase === 'Running' && holds('Ready'),
     terminating: metadata.deletionTimestamp !== undefined,
     hostNetwork: spec.hostNetwork === true,
     runtimeClass: intern(spec.runtimeClassName ?? ''),
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
     busy: busyLease(metadata.annotations?.[BUSY_UNTIL_ANNOTATION], metadata.annotations?.[BUSY_WHY_ANNOTATION]),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+    checkpointed: holds(CHECKPOINTED_CONDITION),
+    resumes: holds(RESUMED_CONDITION) ? (metadata.annotations?.[RESTORE_ANNOTATION] ?? '') : '',
+    restored: holds(POD_RESTORED_CONDITION),
     ownsAddress: false,
     faults: 0,
     suspectPorts: undefined,

@@ -15,6 +15,8 @@ export interface SandboxRecord {
   pooled: boolean;
   port: number;
   wakes: boolean;
+  /** Whether its WebSockets may be dialled again after a wake. */
+  redials: boolean;
   /** What its owner says of calls while it is asleep; undefined where nothing. */
   asleep: AsleepRules | undefined;
   /** Pause after this time without activity: by its annotation; undefined leaves it to the configuration, 0 is never. */
@@ -56,6 +58,12 @@ export interface PodRecord {
   /** Undefined for most: work inside that nobody outside sees. */
   busy: BusyLease | undefined;
   createdAtMs: number;
+  /** Its memory was kept in the end, by whoever ran it. */
+  checkpointed: boolean;
+  /** UID of the pod whose memory, address and connections it goes on with; empty for none. */
+  resumes: string;
+  /** Whether it goes on from a snapshot, under whatever address. */
+  restored: boolean;
   /** Whether no younger pod claims its address: kept by the table, false until it is in one. */
   ownsAddress: boolean;
   /** Why policy keeps requests away, as bits that policy/ knows; 0 for nothing. Kept by whoever feeds the table. */

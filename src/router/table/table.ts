@@ -238,6 +238,9 @@ export function createRoutingTable(): RoutingTable {
         before.egressClass = pod.egressClass;
         before.faults = pod.faults;
         before.busy = pod.busy;
+        before.checkpointed = pod.checkpointed;
+        before.resumes = pod.resumes;
+        before.restored = pod.restored;
         if (!before.ownsAddress) claimAddress(before);
         refresh(before.sandboxUid);
         return;

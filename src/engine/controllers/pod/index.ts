@@ -104,7 +104,11 @@ export function startPodController(options: PodControllerOptions): PodController
     SANDBOXES,
     (after, before) => {
       const snapshot = before?.metadata.annotations?.[SNAPSHOT_ANNOTATION];
-      if (recovered && after === undefined && snapshot !== undefined) discardSnapshot(snapshot);
+      if (!recovered || snapshot === undefined || after?.metadata.annotations?.[SNAPSHOT_ANNOTATION] === snapshot)
+        return;
+      // Nobody wakes from it any more: what sleeps with it has an end.
+      network.release(snapshot).catch((error) => options.failed(`address of snapshot ${snapshot}`, error));
+      if (after === undefined) discardSnapshot(snapshot);
     },
     (error) => options.failed('watching sandboxes', error),
   );
@@ -189,7 +193,7 @@ export function startPodController(options: PodControllerOptions): PodController
   }
 
   async function writeStatus(pod: Pod, local: LocalPod): Promise<void> {
-    const { record, container, lastEnd, checkpoint, restored } = local;
+    const { record, container, lastEnd, checkpoint, restored, resumed } = local;
     const status = podStatus(
       {
         pod,
@@ -201,6 +205,7 @@ export function startPodController(options: PodControllerOptions): PodController
         lastEnd,
         checkpoint,
         restored,
+        resumed,
       },
       now(),
     );

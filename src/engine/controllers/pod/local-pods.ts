@@ -13,6 +13,8 @@ export interface LocalPod {
   checkpoint?: { status: 'True' | 'False'; message: string };
   /** Snapshot that it was started from, until its processes go on for sure. */
   restoredFrom?: string;
+  /** It was restored where the Pod ended that the snapshot was taken of, at an address that was reserved all the time. */
+  resumed?: boolean;
   /** What came of restoring it from a PodSnapshot. */
   restored?: { status: 'True' | 'False'; reason: string; message: string };
   restartTimer?: NodeJS.Timeout;

@@ -91,7 +91,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     const image = await options.images.resolve(mainContainer(pod).image);
     const preferred =
       (snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.address) || record.address || undefined;
-    const attachment = await network.attach(record.containerId, preferred);
+    const attachment = await network.attach(record.containerId, preferred, snapshot);
     record.address = attachment.address;
     records.write(record);
     const container = mainContainer(pod);
@@ -125,6 +125,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         logs.opening(record.uid, 'restore');
         await runtime.restore(spec, snapshots.pathOf(snapshot));
         local.restoredFrom = snapshot;
+        local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
         if (name !== undefined)
           local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
@@ -268,7 +269,8 @@ export function createPodRunner(options: PodRunnerOptions) {
       try {
         await capture(pod, local, snapshot, podSnapshot, false);
         local.following?.abort();
-        await network.detach(id);
+        // A Sandbox will be woken from it; other Pods with a checkpoint are gone.
+        await network.detach(id, controllerOf(pod) === undefined ? undefined : snapshot);
         local.container = { phase: 'stopped-for-snapshot' };
         local.checkpoint = { status: 'True', message: `Snapshot ${snapshot} is taken` };
       } catch (error) {

@@ -53,6 +53,11 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
   }
   for (const id of await runtime.list()) if (!known.has(id)) await runtime.stop(id, 0);
   for (const id of await network.list()) if (!known.has(id)) await network.detach(id);
+  for (const { metadata } of options.sandboxes.values()) {
+    const suspendedIn = metadata.annotations?.[SNAPSHOT_ANNOTATION];
+    const address = suspendedIn === undefined ? undefined : options.snapshots.recordOf(suspendedIn)?.address;
+    if (suspendedIn !== undefined && address) network.reserve(suspendedIn, address);
+  }
   await discardUnused(options, byUid);
 }
 

@@ -4,6 +4,7 @@ import {
   type ContainerStatus,
   POD_RESTORED_CONDITION,
   type Pod,
+  RESUMED_CONDITION,
 } from '../../../kubernetes/index.ts';
 import { conditionOf, mergeConditions, rfc3339, type WantedCondition } from '../conditions.ts';
 
@@ -27,6 +28,8 @@ export interface PodFindings {
   checkpoint?: { status: 'True' | 'False'; message: string } | undefined;
   /** What came of restoring it from a PodSnapshot; what its status says already stays true when this is absent. */
   restored?: { status: 'True' | 'False'; reason: string; message: string } | undefined;
+  /** Connections to the Pod that it was restored from go on with it; stays true as well. */
+  resumed?: boolean | undefined;
 }
 
 /** The status that a kubelet would write. */
@@ -46,6 +49,8 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
     const { status, reason = '', message = '' } = restored;
     wanted.push({ type: POD_RESTORED_CONDITION, status, reason, message });
   }
+  if (findings.resumed === true || conditionOf(pod, RESUMED_CONDITION)?.status === 'True')
+    wanted.push({ type: RESUMED_CONDITION, status: 'True', reason: 'SameMemoryAndAddress' });
   if (findings.checkpoint !== undefined) {
     const { status, message } = findings.checkpoint;
     wanted.push({
