@@ -68,6 +68,7 @@ Sandbox Router ${packageVersion}${warnings}
 
   runtime     ${engine.runtime.description}
   router      ${router.url}
+  console     ${router.url}/-/console
   admin       ${router.adminUrl}
   engine      ${engine.url}
   token       ${show(state.token)}

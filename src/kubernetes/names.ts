@@ -107,3 +107,6 @@ export function nameHash(name: string): string {
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
+
+/** Condition on a Sandbox, False where its runtime does not isolate it. */
+export const ISOLATED_CONDITION = 'sandbox-router/Isolated';

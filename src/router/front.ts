@@ -11,6 +11,7 @@ import {
 import { accessLine } from './access-line.ts';
 import { createEventLog, createUrls, registerControlApi } from './api/index.ts';
 import type { ClusterView } from './cluster.ts';
+import { registerConsole } from './console/index.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS } from './identity/index.ts';
@@ -166,6 +167,8 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     unenforcedReason: cluster.unenforcedReason,
     refusedByClass: judgeClasses,
   });
+
+  registerConsole(fastify);
 
   return {
     server,

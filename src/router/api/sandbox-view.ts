@@ -12,6 +12,7 @@ export interface SandboxView {
   message: string;
   port: number;
   path: string;
+  isolated: boolean;
 }
 
 /** What a sandbox does. Asked to pause is not paused: its pod may still be there, on its way out. */
@@ -33,5 +34,6 @@ export function viewOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): S
     message: sandbox.readyMessage,
     port: sandbox.port,
     path: `/${sandbox.name}.${sandbox.namespace}/`,
+    isolated: sandbox.isolated,
   };
 }

@@ -64,6 +64,7 @@ export const sandboxView = answer('A sandbox.', {
   message: text('Message of its Ready condition.'),
   port: { type: 'integer', description: 'Port that its URL reaches.' },
   path: text('Its URL in path form, relative to this router.'),
+  isolated: { type: 'boolean', description: 'False where its runtime isolates nothing.' },
 });
 /** Several sandboxes. */
 export const sandboxList = answer('Sandboxes.', { items: { type: 'array', items: sandboxView } });

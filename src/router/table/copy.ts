@@ -24,6 +24,7 @@ export function copySandbox(record: SandboxRecord): SandboxRecord {
     readyGeneration: record.readyGeneration,
     suspended: record.suspended,
     finished: record.finished,
+    isolated: record.isolated,
     template: intern(record.template),
     podName: record.podName === record.name ? record.name : record.podName,
     runtimeClass: intern(record.runtimeClass),

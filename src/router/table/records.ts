@@ -33,6 +33,8 @@ export interface SandboxRecord {
   suspended: boolean;
   /** It ended for good. */
   finished: boolean;
+  /** Its runtime keeps it from others and from the machine, as far as it says. */
+  isolated: boolean;
   /** What it was made from, as far as it tells: its template, else its namespace. Such sandboxes wake alike. */
   template: string;
   /** Name of its Pod. */

@@ -1,5 +1,6 @@
 import {
   type Condition,
+  ISOLATED_CONDITION,
   NAME_HASH_LABEL,
   nameHash,
   type Pod,
@@ -9,8 +10,6 @@ import {
 import { conditionOf, mergeConditions, type WantedCondition } from '../conditions.ts';
 import { ownershipOf } from './ownership.ts';
 
-/** Condition on a Sandbox whose runtime does not isolate it. */
-export const ISOLATED_CONDITION = 'sandbox-router/Isolated';
 /** The conditions that this controller writes, in the contract's order (section 2.4); others on a Sandbox are left alone. */
 const OWNED = ['Suspended', 'Finished', 'PodScheduled', 'Ready', ISOLATED_CONDITION];
 
