@@ -1,10 +1,14 @@
 import { Agent, createServer } from 'node:http';
 import { createProxyServer } from 'http-proxy-3';
 
-/** http-proxy-3 alone: `peer-http-proxy-3.ts <port> <upstream url>`. */
+/** http-proxy-3 alone: `peer-http-proxy-3.ts <port> <upstream url> [keep-alive]`. Without an agent, as it comes, it opens a connection for each request. */
 
-const proxy = createProxyServer({ target: process.argv[3] ?? '', agent: new Agent({ keepAlive: true }) });
+const [port, target = '', reuse] = process.argv.slice(2);
+const proxy = createProxyServer({
+  target,
+  ...(reuse === 'keep-alive' ? { agent: new Agent({ keepAlive: true }) } : {}),
+});
 proxy.on('error', (error) => console.error(error.message));
 const server = createServer((request, response) => proxy.web(request, response));
 server.keepAliveTimeout = 0;
-server.listen(Number(process.argv[2]), '127.0.0.1');
+server.listen(Number(port), '127.0.0.1');

@@ -35,7 +35,7 @@ export interface Measured {
   pid: number;
   /** What it printed on standard output. */
   output(): string;
-  stop(): Promise<void>;
+  stop(): Promise<unknown>;
 }
 
 /** Starts a process and waits until it listens on the port. @throws Error with its output when it ends first */

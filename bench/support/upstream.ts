@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 
-/** The sandbox's part in benches: `/` a small answer, `/bytes?n=` a body of that size, POST counts what it gets. */
-const bodies = new Map<number, Buffer>();
+/** The sandbox's part in benches: `/` a small answer, `/bytes?n=` and `/json?n=` bodies of that size, POST counts what it gets. */
+const bodies = new Map<string, Buffer>();
 
 const server = createServer((request, response) => {
   if (request.method === 'POST') {
@@ -10,15 +10,21 @@ const server = createServer((request, response) => {
     request.on('end', () => response.end(JSON.stringify({ sizeBytes })));
     return;
   }
-  const marker = request.url?.indexOf('bytes?n=') ?? -1;
+  const url = request.url ?? '';
+  const marker = url.indexOf('?n=');
   if (marker < 0) {
     response.writeHead(200, { 'content-type': 'text/plain', 'content-length': 5 }).end('hello');
     return;
   }
-  const sizeBytes = Number(request.url?.slice(marker + 8));
-  const body = bodies.get(sizeBytes) ?? Buffer.alloc(sizeBytes, 'x');
-  bodies.set(sizeBytes, body);
-  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': sizeBytes }).end(body);
+  const json = url.includes('/json');
+  const body = bodies.get(url) ?? bodyOf(Number(url.slice(marker + 3)), json);
+  bodies.set(url, body);
+  const type = json ? 'application/json' : 'application/octet-stream';
+  response.writeHead(200, { 'content-type': type, 'content-length': body.length }).end(body);
 });
 server.keepAliveTimeout = 0;
 server.listen(Number(process.argv[2]), process.argv[3] ?? '127.0.0.1');
+
+function bodyOf(sizeBytes: number, json: boolean): Buffer {
+  return Buffer.from(json ? JSON.stringify('x'.repeat(sizeBytes - 2)) : 'x'.repeat(sizeBytes));
+}
