@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { parseListenAddress, parseNameServer, type Settings } from '../config/index.ts';
 import { type Engine, startEngine } from '../engine/index.ts';
@@ -45,6 +45,7 @@ export async function startConfiguredEngine(settings: Settings): Promise<Configu
       requestedRuntime: settings.runtime,
       gvisorModuleDirectory: join(projectRoot, 'deploy', 'toolchain', 'gvisor'),
       agentDirectory: join(import.meta.dirname, '..', 'engine', 'agent'),
+      imageLayoutsDirectory: resolve(settings.imageLayouts ?? join(settings.stateDir, 'images')),
       nameServers: settings.nameServers.map(parseNameServer),
       environment: process.env,
       progress: withProgress,

@@ -72,6 +72,15 @@ export const settings = {
     commands: engines,
     parse: nameServers,
   }),
+  imageLayouts: define<string | undefined>({
+    key: 'imageLayouts',
+    description:
+      'directory of OCI layouts that images named oci:<name>[:<tag>] are read from; <state-dir>/images without it',
+    placeholder: 'path',
+    default: undefined,
+    commands: engines,
+    parse: text,
+  }),
   stateDir: define({
     key: 'stateDir',
     description: 'directory of kubeconfig, token and everything the engine keeps',

@@ -39,6 +39,8 @@ export interface EngineOptions {
   /** gVisor's Go module, and the agent of the built-in image. */
   gvisorModuleDirectory: string;
   agentDirectory: string;
+  /** OCI layouts that images named `oci:…` are read from. */
+  imageLayoutsDirectory: string;
   /** Name servers that names which sandboxes may call are asked of; those of this machine if there are none. */
   nameServers?: readonly NameServer[];
   environment: NodeJS.ProcessEnv;
@@ -92,9 +94,20 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     report: (error, doing) => report(doing, error),
   });
   const images = createImageStore({
-    directory: join(engineDirectory, 'toolbox'),
-    nodePath: process.execPath,
-    agentDirectory: options.agentDirectory,
+    toolbox: {
+      directory: join(engineDirectory, 'toolbox'),
+      nodePath: process.execPath,
+      agentDirectory: options.agentDirectory,
+    },
+    ...(runtime.name === 'gvisor'
+      ? {
+          oci: {
+            directory: join(engineDirectory, 'images'),
+            layoutsDirectory: options.imageLayoutsDirectory,
+            environment: options.environment,
+          },
+        }
+      : {}),
   });
   const logs = createLogStore({
     directory: join(engineDirectory, 'logs'),

@@ -33,6 +33,7 @@ export async function engineClaimsWorld(): Promise<ClaimsWorld> {
     token: 'secret',
     requestedRuntime: 'process',
     gvisorModuleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
+    imageLayoutsDirectory: join(directory, 'images'),
     agentDirectory: join(projectRoot, 'src/engine/agent'),
     environment: process.env,
     progress: (_title, task) => task(),

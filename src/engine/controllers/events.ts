@@ -3,7 +3,14 @@ import { rfc3339 } from './conditions.ts';
 
 /** v1 Event, as far as it is written here. */
 interface Event extends KubernetesObject {
-  involvedObject: { apiVersion: string; kind: string; namespace?: string; name: string; uid?: string };
+  involvedObject: {
+    apiVersion: string;
+    kind: string;
+    namespace?: string;
+    name: string;
+    uid?: string;
+    fieldPath?: string;
+  };
   type: 'Normal' | 'Warning';
   reason: string;
   message: string;
@@ -15,8 +22,9 @@ interface Event extends KubernetesObject {
 
 /** Tells users about an object in `kubectl describe` and `kubectl get events`. Never throws: an Event is never worth a failed pass. */
 export interface EventRecorder {
-  warn(object: KubernetesObject, reason: string, message: string): void;
-  note(object: KubernetesObject, reason: string, message: string): void;
+  /** `fieldPath`: the part of the object that it is about, `spec.containers{app}`. */
+  warn(object: KubernetesObject, reason: string, message: string, fieldPath?: string): void;
+  note(object: KubernetesObject, reason: string, message: string, fieldPath?: string): void;
 }
 
 /** Writes v1 Events under the name of a component. */
@@ -31,6 +39,7 @@ export function createEventRecorder(
     { apiVersion, kind, metadata }: KubernetesObject,
     reason: string,
     message: string,
+    fieldPath: string | undefined,
   ): void {
     const { name, namespace = 'default', uid } = metadata;
     const at = rfc3339(now());
@@ -38,7 +47,14 @@ export function createEventRecorder(
       apiVersion: 'v1',
       kind: 'Event',
       metadata: { name: '', generateName: `${name}.`, namespace },
-      involvedObject: { apiVersion, kind, namespace, name, ...(uid === undefined ? {} : { uid }) },
+      involvedObject: {
+        apiVersion,
+        kind,
+        namespace,
+        name,
+        ...(uid === undefined ? {} : { uid }),
+        ...(fieldPath === undefined ? {} : { fieldPath }),
+      },
       type,
       reason,
       message: message.slice(0, 1024),
@@ -51,7 +67,7 @@ export function createEventRecorder(
   }
 
   return {
-    warn: (object, reason, message) => record('Warning', object, reason, message),
-    note: (object, reason, message) => record('Normal', object, reason, message),
+    warn: (object, reason, message, fieldPath) => record('Warning', object, reason, message, fieldPath),
+    note: (object, reason, message, fieldPath) => record('Normal', object, reason, message, fieldPath),
   };
 }

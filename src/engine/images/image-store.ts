@@ -1,32 +1,69 @@
-import type { ImageRoot, ImageStore } from './images.ts';
+import { createHash } from 'node:crypto';
+import { ImageError, type ImageRoot, type ImageStore, type PullOptions } from './images.ts';
+import { createImageCache } from './oci/image-cache.ts';
+import type { UnpackLimits } from './oci/layer-guard.ts';
+import { pullImage } from './oci/pull.ts';
+import { canonicalName, parseReference } from './oci/reference.ts';
+import { createSharedWork } from './shared-work.ts';
 import { makeToolbox, type ToolboxOptions } from './toolbox.ts';
 
 /** Name of the built-in image; any tag, never pulled. */
 export const TOOLBOX = 'sandbox-router.local/toolbox';
 
-/** An image that can't be had. Codes: `image_not_found`. */
-export class ImageError extends Error {
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.name = 'ImageError';
-    this.code = code;
-  }
+/** What OCI images are kept and bounded by. */
+export interface OciImageOptions {
+  /** The cache. */
+  directory: string;
+  /** OCI layouts that `oci:<name>[:<tag>]` stands for, and the only place from which they are read. */
+  layoutsDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  limits?: UnpackLimits;
 }
 
-/** The images of this engine: the toolbox, made ready when it is first asked for. */
-export function createImageStore(options: ToolboxOptions): ImageStore {
+/** Most that one image may unpack to. */
+const LIMITS: UnpackLimits = { bytes: 32 * 2 ** 30, files: 2_000_000 };
+/** Pulls at once; more only fight for the same line and disk. */
+const CONCURRENCY = 2;
+
+/** The images of this engine: the toolbox, made ready when it is first asked for, and OCI images where the runtime can run them. */
+export function createImageStore(options: { toolbox: ToolboxOptions; oci?: OciImageOptions }): ImageStore {
   let toolbox: ImageRoot | undefined;
+  const cache = options.oci === undefined ? undefined : createImageCache(options.oci.directory);
+  const pulls = createSharedWork<ImageRoot>(CONCURRENCY);
+  const notFetched = (reference: string, problem: string) =>
+    new ImageError('image_never_pull', `Container image ${JSON.stringify(reference)} is not present${problem}`);
+
   return {
-    resolve: async (reference) => {
-      if (!/^sandbox-router\.local\/toolbox(:[\w][\w.-]{0,127})?$/.test(reference))
-        throw new ImageError(
-          'image_not_found',
-          `image "${reference}" is not available: this engine has the built-in ${TOOLBOX} and pulls nothing`,
-        );
-      toolbox ??= makeToolbox(options);
-      return toolbox;
+    find: async (reference, policy, digest) => {
+      if (/^sandbox-router\.local\/toolbox(:[\w][\w.-]{0,127})?$/.test(reference)) {
+        toolbox ??= makeToolbox(options.toolbox);
+        return toolbox;
+      }
+      const name = canonicalName(parseReference(reference));
+      if (cache === undefined) throw notFetched(reference, `: without gVisor there is only the built-in ${TOOLBOX}`);
+      if (reference.startsWith('sandbox-router.local/'))
+        throw notFetched(reference, `: of this name there is only the built-in ${TOOLBOX}`);
+      if (digest !== undefined) return cache.image(digest);
+      if (policy === 'Always') return undefined;
+      const found = cache.named(name);
+      if (found === undefined && policy === 'Never') throw notFetched(reference, ' with pull policy of Never');
+      return found;
+    },
+
+    pull: async (reference, pullOptions) => {
+      const parsed = parseReference(reference);
+      const { oci } = options;
+      if (oci === undefined || cache === undefined) throw notFetched(reference, '');
+      return await pulls.run(sharedKey(canonicalName(parsed), pullOptions), pullOptions.signal, (signal) =>
+        pullImage(parsed, { ...pullOptions, signal }, { limits: LIMITS, ...oci, cache }),
+      );
     },
   };
+}
+
+/** Who may have an image the registry decides: only those who ask with the same credentials share a pull. */
+function sharedKey(name: string, { credentials }: PullOptions): string {
+  return createHash('sha256')
+    .update(JSON.stringify([name, [...credentials]]))
+    .digest('hex');
 }

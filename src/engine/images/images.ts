@@ -7,10 +7,61 @@ export interface ImageRoot {
   command: string[];
   env: Record<string, string>;
   workingDirectory: string;
-  user: { uid: number; gid: number };
+  user: { uid: number; gid: number; additionalGids?: number[] };
+  /** What was pulled; absent for the built-in image. */
+  pulled?: PulledImage;
 }
 
-/** Turns image references into roots. Throws ImageError (`image_not_found`, `image_invalid`) naming the reference. */
+/** Which content a pulled image is. */
+export interface PulledImage {
+  /** Digest of the OCI manifest that was unpacked: finds this very content again, whatever its tag says later. */
+  digest: string;
+  /** Name with the digest under which its source has it: `registry.example.com/app@sha256:…`. */
+  id: string;
+  /** Bytes of its files. */
+  sizeBytes: number;
+}
+
+/** Kubernetes' imagePullPolicy. */
+export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
+
+/** A username and password, or whatever a registry takes as such. */
+export interface RegistryCredential {
+  username: string;
+  password: string;
+}
+
+/** Credentials for registries: what a `kubernetes.io/dockerconfigjson` Secret has, key by key. */
+export type RegistryCredentials = ReadonlyMap<string, RegistryCredential>;
+
+/** How to fetch an image. */
+export interface PullOptions {
+  credentials: RegistryCredentials;
+  /** Ends the pull for whoever asked; it goes on for others that wait for the same. */
+  signal: AbortSignal;
+}
+
+/** Turns image references into roots. */
 export interface ImageStore {
-  resolve(reference: string): Promise<ImageRoot>;
+  /**
+   * The image if it is at hand and the policy lets it be taken as it is; undefined if it must be fetched first. `digest` names content that was taken of this
+   * reference before: no policy moves it. @throws ImageError `image_invalid`, `image_never_pull`
+   */
+  find(reference: string, policy: PullPolicy, digest?: string): Promise<ImageRoot | undefined>;
+  /** Fetches an image as its reference has it now. @throws ImageError `image_invalid`, `image_pull_failed` */
+  pull(reference: string, options: PullOptions): Promise<ImageRoot>;
+}
+
+/**
+ * An image that can't be had. Codes: `image_invalid` (the reference is none), `image_never_pull` (not there, and not to be fetched), `image_pull_failed`. Messages name the
+ * reference.
+ */
+export class ImageError extends Error {
+  readonly code: 'image_invalid' | 'image_never_pull' | 'image_pull_failed';
+
+  constructor(code: ImageError['code'], message: string) {
+    super(message);
+    this.name = 'ImageError';
+    this.code = code;
+  }
 }

@@ -9,6 +9,8 @@ export interface CommandOptions {
   stdin?: Buffer;
   environment?: Record<string, string>;
   workingDirectory?: string;
+  /** Kills the tool. */
+  signal?: AbortSignal;
 }
 
 /** What a tool printed; `exitCode` is 0 unless failures were allowed. */
@@ -51,6 +53,8 @@ export function tryCommand(command: string, commandLine: string[], options: Comm
     child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
     child.stdin.on('error', () => {});
     child.stdin.end(options.stdin);
+    const abort = () => child.kill('SIGKILL');
+    options.signal?.addEventListener('abort', abort, { once: true });
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       const said = Buffer.concat(stderr).toString().trim().slice(-STDERR_LIMIT);
@@ -67,6 +71,7 @@ export function tryCommand(command: string, commandLine: string[], options: Comm
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      options.signal?.removeEventListener('abort', abort);
       resolve({
         exitCode: code ?? (signal === 'SIGKILL' ? 137 : 143),
         stdout: Buffer.concat(stdout),

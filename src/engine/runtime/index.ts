@@ -1,3 +1,4 @@
+export { tryCommand } from './command.ts';
 export { containerId } from './container-id.ts';
 export { findRunsc, runscTool } from './gvisor/find-runsc.ts';
 export * from './runtime.ts';

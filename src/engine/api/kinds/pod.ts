@@ -134,7 +134,7 @@ function fixedPart(object: ApiObject, previous: ApiObject): unknown {
 
 /** Images without a tag or with `latest` are fetched always (Kubernetes' default for imagePullPolicy). */
 function pullPolicy(image: string): string {
-  const tag = /:([^/@]+)$/.exec(image.split('@')[0] ?? '')?.[1];
+  const tag = /:([^/@]+)$/.exec(image.replace(/^oci:/, '').split('@')[0] ?? '')?.[1];
   return !image.includes('@') && (tag === undefined || tag === 'latest') ? 'Always' : 'IfNotPresent';
 }
 

@@ -17,12 +17,14 @@ import type { ImageStore } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
+import { createEventRecorder } from '../events.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { createClaimVolumes } from './claim-volumes.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 import { type LocalPod, localKey } from './local-pods.ts';
+import { createPodImages } from './pod-images.ts';
 import { createPodRecords } from './pod-record.ts';
 import { createPodRunner } from './pod-runner.ts';
 import { type PodSnapshotChange, podSnapshotIdentity, SnapshotRefusedError } from './pod-snapshots.ts';
@@ -75,12 +77,14 @@ export function startPodController(options: PodControllerOptions): PodController
     failed: (key, error) => options.failed(`pod ${key}`, error),
   });
   const claims = createClaimVolumes({ client, directory: join(engineDirectory, 'volumes'), failed: options.failed });
+  const events = createEventRecorder(client, 'kubelet', now, options.failed);
+  const images = createPodImages({ client, images: options.images, events, now, changed: (key) => queue.add(key) });
   const runner = createPodRunner({
     client,
     claims,
     runtime,
     network,
-    images: options.images,
+    images,
     records,
     snapshots,
     logs: options.logs,
@@ -199,6 +203,7 @@ export function startPodController(options: PodControllerOptions): PodController
         pod,
         container,
         containerId: record.containerId,
+        imageId: record.image?.id,
         address: record.address || undefined,
         startedAt: record.startedAt,
         restartCount: record.restartCount,
@@ -269,6 +274,7 @@ export function startPodController(options: PodControllerOptions): PodController
     snapshots,
     hibernate: async () => {
       await queue.close();
+      images.close();
       return await hibernateAll({ pods, locals, runner, records, snapshots, runtime, network, writeStatus, close });
     },
   };

@@ -18,6 +18,8 @@ export interface LocalPod {
   /** What came of restoring it from a PodSnapshot. */
   restored?: { status: 'True' | 'False'; reason: string; message: string };
   restartTimer?: NodeJS.Timeout;
+  /** Nothing of it exists yet but the wait for its image. */
+  awaitsImage?: boolean;
 }
 
 /** `namespace/name` of a local Pod. */

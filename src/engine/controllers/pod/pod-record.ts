@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PulledImage } from '../../images/index.ts';
 
 /** What the engine must know of a pod after a restart that the API does not say. */
 export interface PodRecord {
@@ -11,6 +12,8 @@ export interface PodRecord {
   /** RFC 3339; absent until its container was started. */
   startedAt?: string;
   restartCount: number;
+  /** Content of the image that it was started from; absent for the built-in one. */
+  image?: PulledImage;
 }
 
 /** Small durable files, one a pod. */

@@ -9,7 +9,7 @@ import {
   type ResourceClient,
   SNAPSHOT_COMPRESSION_ANNOTATION,
 } from '../../../kubernetes/index.ts';
-import type { ImageStore } from '../../images/index.ts';
+import type { ImageRoot } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
 import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
@@ -19,8 +19,10 @@ import type { ClaimVolumes } from './claim-volumes.ts';
 import { compatibilityOf, incompatibility } from './compatibility.ts';
 import { containerSpecOf, mainContainer } from './container-spec.ts';
 import { environmentOf } from './environment.ts';
+import { writeHostsFile } from './hosts-file.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { podDataOf } from './pod-data.ts';
+import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
 import { followReadiness } from './readiness.ts';
 import { resolverFile } from './resolver-file.ts';
@@ -33,7 +35,7 @@ export interface PodRunnerOptions {
   claims: ClaimVolumes;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
-  images: ImageStore;
+  images: PodImages;
   records: PodRecords;
   snapshots: SnapshotDirectory;
   logs: LogStore;
@@ -53,7 +55,6 @@ const READY_AT_ONCE_MS = 60;
 
 /** Why a container waits, by what kept it from being made, in the words of a kubelet. */
 const WAITING_REASONS: Readonly<Record<string, string>> = {
-  image_not_found: 'ErrImageNeverPull',
   pod_config: 'CreateContainerConfigError',
 };
 
@@ -69,7 +70,10 @@ export function createPodRunner(options: PodRunnerOptions) {
     const first = local.record.startedAt === undefined;
     const snapshot = hibernated ?? (first ? pod.metadata.annotations?.[RESTORE_ANNOTATION] : undefined);
     try {
-      await startContainer(pod, local, snapshot);
+      const found = await options.images.imageFor(pod, mainContainer(pod), imageDigestOf(snapshot));
+      local.awaitsImage = 'waiting' in found;
+      if ('waiting' in found) local.container = { phase: 'waiting', ...found.waiting };
+      else await startContainer(pod, local, snapshot, found.image);
     } catch (error) {
       await network.detach(local.record.containerId);
       const message = (error as Error).message;
@@ -86,9 +90,20 @@ export function createPodRunner(options: PodRunnerOptions) {
     }
   }
 
-  async function startContainer(pod: Pod, local: LocalPod, snapshot: string | undefined): Promise<void> {
+  /** What the processes in a snapshot were started from: they go on with the same files, wherever a tag leads by now. */
+  function imageDigestOf(snapshot: string | undefined): string | undefined {
+    return snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.imageDigest;
+  }
+
+  async function startContainer(
+    pod: Pod,
+    local: LocalPod,
+    snapshot: string | undefined,
+    image: ImageRoot,
+  ): Promise<void> {
     const { record } = local;
-    const image = await options.images.resolve(mainContainer(pod).image);
+    if (image.pulled === undefined) delete record.image;
+    else record.image = image.pulled;
     const preferred =
       (snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.address) || record.address || undefined;
     const attachment = await network.attach(record.containerId, preferred, snapshot);
@@ -106,6 +121,9 @@ export function createPodRunner(options: PodRunnerOptions) {
       environment: await environmentOf(container, place, data),
       mounts: [
         { destination: '/etc/resolv.conf', source: resolver, readOnly: true },
+        ...(image.pulled === undefined
+          ? []
+          : [{ destination: '/etc/hosts', source: writeHostsFile(directory, place), readOnly: true }]),
         ...(await mountsOf(container, {
           ...place,
           data,
@@ -121,7 +139,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     if (snapshot === undefined) await runFromStart();
     else {
       try {
-        requireRestorable(pod, snapshot);
+        requireRestorable(pod, snapshot, image);
         logs.opening(record.uid, 'restore');
         await runtime.restore(spec, snapshots.pathOf(snapshot));
         local.restoredFrom = snapshot;
@@ -145,16 +163,18 @@ export function createPodRunner(options: PodRunnerOptions) {
   }
 
   /** @throws RuntimeError `snapshot_incompatible` for a snapshot of another Sandbox, runtime, CPU, image or template */
-  function requireRestorable(pod: Pod, snapshot: string): void {
+  function requireRestorable(pod: Pod, snapshot: string, image: ImageRoot): void {
     const record = snapshots.recordOf(snapshot);
     const name = record?.podSnapshot?.name ?? snapshot;
     const owner = record?.podSnapshot?.owner;
     const problem =
       owner !== undefined && owner.uid !== controllerOf(pod)?.uid
         ? 'it is a snapshot of another sandbox'
-        : record?.compatibility === undefined
-          ? undefined
-          : incompatibility(record.compatibility, compatibilityOf(pod, runtime.compatibility));
+        : record?.imageDigest !== undefined && record.imageDigest !== image.pulled?.digest
+          ? `it was taken of content ${record.imageDigest} of the image, which is not to be had any more`
+          : record?.compatibility === undefined
+            ? undefined
+            : incompatibility(record.compatibility, compatibilityOf(pod, runtime.compatibility));
     if (problem !== undefined)
       throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
   }
@@ -162,7 +182,7 @@ export function createPodRunner(options: PodRunnerOptions) {
   /** Takes a snapshot, with what must be known of it beside it. */
   async function capture(
     pod: Pod,
-    { record: { containerId: id, address } }: LocalPod,
+    { record: { containerId: id, address, image } }: LocalPod,
     snapshot: string,
     podSnapshot: PodSnapshotIdentity | undefined,
     leaveRunning: boolean,
@@ -172,6 +192,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       snapshots.writeRecord(snapshot, {
         address,
         compatibility: compatibilityOf(pod, runtime.compatibility),
+        ...(image === undefined ? {} : { imageDigest: image.digest }),
         ...(podSnapshot === undefined ? {} : { podSnapshot }),
       });
     try {
@@ -247,8 +268,8 @@ export function createPodRunner(options: PodRunnerOptions) {
     /** Starts a container that ended or could not be started, once its back-off is over. */
     restart: async (pod: Pod, local: LocalPod): Promise<void> => {
       if (local.container.phase === 'ended') local.record.restartCount++;
-      await runtime.stop(local.record.containerId, 0);
-      local.container = { phase: 'waiting', reason: 'ContainerCreating' };
+      if (local.awaitsImage !== true) await runtime.stop(local.record.containerId, 0);
+      if (local.awaitsImage !== true) local.container = { phase: 'waiting', reason: 'ContainerCreating' };
       await start(pod, local);
     },
 
@@ -293,6 +314,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     discard: async (local: LocalPod, gracePeriodMs: number): Promise<void> => {
       const { containerId: id, uid } = local.record;
       clearTimeout(local.restartTimer);
+      options.images.forget(uid);
       local.stopping = true;
       local.following?.abort();
       if (local.container.phase !== 'stopped-for-snapshot') {

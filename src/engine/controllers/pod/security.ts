@@ -20,7 +20,7 @@ interface SecurityContext {
 export function securityOf(
   pod: Pod,
   container: Container,
-  imageUser: { uid: number; gid: number },
+  imageUser: ContainerSpec['user'],
 ): Pick<ContainerSpec, 'user' | 'readOnlyRoot' | 'capabilities'> {
   const ofPod = (pod.spec.securityContext ?? {}) as SecurityContext;
   const security = { ...ofPod, ...container.securityContext } as SecurityContext;
@@ -29,7 +29,11 @@ export function securityOf(
     throw new PodRefusedError(
       'spec.containers[0].securityContext.runAsNonRoot: the container would run as root; set runAsUser',
     );
-  const groups = [...(ofPod.supplementalGroups ?? []), ...(ofPod.fsGroup === undefined ? [] : [ofPod.fsGroup])];
+  const groups = [
+    ...(uid === imageUser.uid ? (imageUser.additionalGids ?? []) : []),
+    ...(ofPod.supplementalGroups ?? []),
+    ...(ofPod.fsGroup === undefined ? [] : [ofPod.fsGroup]),
+  ];
   const { add = [], drop = [] } = security.capabilities ?? {};
   for (const [list, names] of Object.entries({ add, drop }))
     for (const name of names)

@@ -26,6 +26,8 @@ export interface SnapshotRecord {
   /** The address that its connections know; empty when there is none worth keeping. */
   address: string;
   compatibility?: SnapshotCompatibility;
+  /** Content of the image that its processes were started from; absent for the built-in one. */
+  imageDigest?: string;
   /** Absent for snapshots that the engine keeps for itself. */
   podSnapshot?: PodSnapshotIdentity;
 }

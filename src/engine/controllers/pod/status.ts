@@ -20,6 +20,8 @@ export interface PodFindings {
   pod: Pod;
   container: ContainerPhase;
   containerId?: string;
+  /** Image with the digest that runs. */
+  imageId?: string | undefined;
   address?: string | undefined;
   startedAt?: string | undefined;
   restartCount: number;
@@ -107,7 +109,7 @@ function containerStatus(
   const base = {
     name,
     image,
-    imageID: image,
+    imageID: findings.imageId ?? image,
     ready,
     restartCount,
     started: container.phase === 'running',
