@@ -1,9 +1,15 @@
-import { at, text } from '../object.ts';
+import { type ApiObject, at, text } from '../object.ts';
 import { rootSchema } from '../schema/metadata.ts';
 import { boolean, mapOf, string, stringMap } from '../schema/schema.ts';
+import type { FieldError } from '../schema/validate.ts';
 import { ageColumn, fieldColumn, nameColumn } from './columns.ts';
 import { dataErrors } from './data-rules.ts';
 import type { Kind } from './kind.ts';
+
+const DOCKER_CONFIG_KEYS: Readonly<Record<string, string>> = {
+  'kubernetes.io/dockerconfigjson': '.dockerconfigjson',
+  'kubernetes.io/dockercfg': '.dockercfg',
+};
 
 /** v1 Secret. `stringData` is taken in as `data`. */
 export const secret: Kind = {
@@ -47,7 +53,7 @@ export const secret: Kind = {
     delete draft.stringData;
   },
   validate(next, previous) {
-    const errors = dataErrors(next, previous, ['data']);
+    const errors = [...dataErrors(next, previous, ['data']), ...registryCredentialErrors(next)];
     if (previous !== undefined && next.type !== previous.type)
       errors.push({
         field: 'type',
@@ -57,3 +63,25 @@ export const secret: Kind = {
     return errors;
   },
 };
+
+/** Registries' credentials are a JSON object under a certain key (pkg/apis/core/validation, ValidateSecret). */
+function registryCredentialErrors(secret: ApiObject): FieldError[] {
+  const key = DOCKER_CONFIG_KEYS[text(secret, 'type')];
+  if (key === undefined) return [];
+  const field = `data[${key}]`;
+  const value = at(secret, 'data', key);
+  if (typeof value !== 'string') return [{ field, reason: 'FieldValueRequired', message: 'Required value' }];
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(value, 'base64').toString());
+    if (typeof parsed === 'object' && parsed !== null) return [];
+  } catch {
+    // Told below, without a part of the content: it is a secret.
+  }
+  return [
+    {
+      field,
+      reason: 'FieldValueInvalid',
+      message: 'Invalid value: "<secret contents redacted>": must be a JSON object',
+    },
+  ];
+}
