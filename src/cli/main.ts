@@ -12,6 +12,7 @@ import { serveCommand } from './serve.ts';
 import { tokenCommand } from './token.ts';
 import { upCommand } from './up.ts';
 import { packageDescription, packageVersion } from './version.ts';
+import { whyCommand } from './why.ts';
 
 const program = new Command('sandbox-router')
   .description(packageDescription)
@@ -24,6 +25,7 @@ const program = new Command('sandbox-router')
   .addCommand(pauseCommand())
   .addCommand(resumeCommand())
   .addCommand(listCommand())
+  .addCommand(whyCommand())
   .addCommand(linkCommand())
   .addCommand(tokenCommand())
   .addCommand(explainCommand())

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { parseDurationMs } from '../config/index.ts';
 import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
 import { addVerbOptions, clientOf, currentCondition, type VerbOptions, waitForSandbox } from './sandbox-verbs.ts';
+import { writeLedger } from './write-ledger.ts';
 
 /** `sandbox-router pause <sandbox>`: snapshot it, stop it, and wait until both are done. */
 export function pauseCommand(): Command {
@@ -31,9 +32,13 @@ async function pause(name: string, options: VerbOptions): Promise<void> {
   if (failed?.reason === 'SnapshotFailed') {
     // Left as Suspended, the sandbox would be snapshot later, behind the back of whoever was told that it keeps running.
     await client.patch(SANDBOXES, key, { spec: { operatingMode: 'Running' } }, { type: 'merge' });
+    await writeLedger(client, paused, 'pause', { type: 'pause_failed', detail: failed.message ?? '' });
     throw new Error(`${name} could not be snapshot and keeps running: ${failed.message ?? 'no reason given'}`);
   }
+  const durationMs = Math.round(performance.now() - startedAt);
+  await writeLedger(client, paused, 'pause', { type: 'paused', durationMs });
   const snapshot = paused.metadata.annotations?.['sandbox-router/snapshot'];
-  const seconds = ((performance.now() - startedAt) / 1000).toFixed(2);
-  console.log(`${name} paused in ${seconds} s${snapshot === undefined ? '' : ` (snapshot ${snapshot})`}`);
+  console.log(
+    `${name} paused in ${(durationMs / 1000).toFixed(2)} s${snapshot === undefined ? '' : ` (snapshot ${snapshot})`}`,
+  );
 }

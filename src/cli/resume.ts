@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { parseDurationMs } from '../config/index.ts';
 import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
 import { addVerbOptions, clientOf, currentCondition, type VerbOptions, waitForSandbox } from './sandbox-verbs.ts';
+import { writeLedger } from './write-ledger.ts';
 
 /** `sandbox-router resume <sandbox>`: start it from its snapshot and wait until it is Ready. */
 export function resumeCommand(): Command {
@@ -22,9 +23,11 @@ async function resume(name: string, options: VerbOptions): Promise<void> {
     { type: 'merge' },
   );
   const generation = patched.metadata.generation ?? 0;
-  await waitForSandbox(client, key, parseDurationMs(options.timeout), (sandbox) => {
+  const running = await waitForSandbox(client, key, parseDurationMs(options.timeout), (sandbox) => {
     if (sandbox.spec.operatingMode === 'Suspended') throw new Error(`${name} was paused again meanwhile.`);
     return currentCondition(sandbox, 'Ready', generation)?.status === 'True';
   });
-  console.log(`${name} running after ${((performance.now() - startedAt) / 1000).toFixed(2)} s`);
+  const durationMs = Math.round(performance.now() - startedAt);
+  await writeLedger(client, running, 'resume', { type: 'woken', durationMs });
+  console.log(`${name} running after ${(durationMs / 1000).toFixed(2)} s`);
 }

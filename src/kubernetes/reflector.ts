@@ -10,6 +10,7 @@ export interface ReflectorOptions {
   /** One namespace; without it, all. */
   namespace?: string;
   labelSelector?: string;
+  fieldSelector?: string;
   /** A (re)list begins: what is not seen again until {@link ReflectorOptions.listed} is gone. */
   listing(): void;
   listed(): void;
@@ -49,6 +50,7 @@ export function createReflector(options: ReflectorOptions): Reflector {
   const scope = {
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
     ...(options.labelSelector === undefined ? {} : { labelSelector: options.labelSelector }),
+    ...(options.fieldSelector === undefined ? {} : { fieldSelector: options.fieldSelector }),
   };
   let lastContactMs = performance.now();
   let synced = false;

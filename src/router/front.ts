@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   AUDIT_INTERVAL_MS,
@@ -15,6 +16,9 @@ import { registerConsole } from './console/index.ts';
 import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS } from './identity/index.ts';
+import { idleTimeouts } from './idle-pausing.ts';
+import { createLedger, createTransitions, createUses, type Ledger, type Transitions } from './ledger/index.ts';
+import { recordRefusal, recordWake } from './ledger-of-requests.ts';
 import type { FrontOptions } from './options.ts';
 import { createAwakeCount, createLimits, type Policy, refusedByClass, type Tenant } from './policy/index.ts';
 import { createBrowserGate, createProxy, type RequestOutcome } from './proxy/index.ts';
@@ -34,6 +38,8 @@ export interface Front {
   metrics: RouterMetrics;
   /** What was used of late: for whoever pauses the rest. */
   activity: ActivityTracker;
+  ledger: Ledger;
+  transitions: Transitions;
   /** @throws Error with the system's code, such as EADDRINUSE */
   listen(address: { host: string; port: number; exclusive?: boolean; reusePort?: boolean }): Promise<void>;
   /** Tells clients to go elsewhere, after a delay stops taking requests, and ends when those under way have, or at the drain timeout. */
@@ -41,9 +47,15 @@ export interface Front {
 }
 
 const STALE_CHECK_MS = 1000;
+/** How often it is looked whether there is something to say of what keeps sandboxes awake. */
+const USES_CHECK_MS = 10_000;
 
-/** Proxy and control API behind one server that does not listen yet. */
-export function createFront(options: FrontOptions & { policy: Policy }, cluster: ClusterView): Front {
+/** Proxy and control API behind one server that does not listen yet. `activityIntervalMs`: how often its activity is taken. */
+export function createFront(
+  options: FrontOptions & { policy: Policy },
+  cluster: ClusterView,
+  activityIntervalMs = 1000,
+): Front {
   const { policy } = options;
   const { table, writer } = cluster;
   const pools = createUpstreamPools();
@@ -72,7 +84,12 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
       : setInterval(() => {
           stale = cluster.ageMs() > options.maxTableAgeMs;
         }, STALE_CHECK_MS);
-  const activity = createActivityTracker();
+  const ledger = createLedger({ client: options.client, reporter: hostname(), failed: options.report });
+  const transitions = createTransitions(table, ledger);
+  const idleTimeoutMsOf = idleTimeouts(policy, options.idle);
+  const uses = createUses(ledger, (route) => idleTimeoutMsOf(route) > 0, activityIntervalMs);
+  const usesTimer = setInterval(uses.settle, USES_CHECK_MS).unref();
+  const activity = createActivityTracker(uses.saw);
   const proxies = createTrustedProxies(options.trustedProxies);
   const { links, tokenQuery, certificates, scopedTokenKeys } = options.browsers;
   const proxy = createProxy({
@@ -94,17 +111,16 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     tunnels,
     proxies,
     address,
-    woke:
-      options.audit &&
-      (({ tenant, credentialId, namespace, sandbox, connection }) =>
-        audit?.act({
-          action: 'woke',
-          tenant,
-          credential: credentialId,
-          client: connection.remoteAddress,
-          namespace,
-          sandbox,
-        })),
+    woke: ({ tenant, credentialId, namespace, sandbox, connection }) =>
+      audit?.act({
+        action: 'woke',
+        tenant,
+        credential: credentialId,
+        client: connection.remoteAddress,
+        namespace,
+        sandbox,
+      }),
+    wakeEnded: (exchange, wake) => recordWake(ledger, exchange, wake),
     maxBodyBytes: options.maxBodyBytes,
     timeouts: options.timeouts,
     rateLimitFields: options.rateLimitFields,
@@ -130,7 +146,10 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
 
   function account(outcome: RequestOutcome): void {
     metrics.request(outcome.status, outcome.durationMs);
-    if (outcome.problem !== undefined) metrics.problem(outcome.problem.code);
+    if (outcome.problem !== undefined) {
+      metrics.problem(outcome.problem.code);
+      recordRefusal(ledger, outcome);
+    }
     options.accessLog?.(accessLine(outcome));
     if (audit !== undefined) auditOutcome(audit, outcome);
   }
@@ -159,6 +178,7 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
           })
         : audit?.act({ ...record, credential: credentialId }),
     writer,
+    transitions,
     table,
     identity: options.identity,
     anonymous: ANONYMOUS,
@@ -174,6 +194,8 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
     server,
     metrics,
     activity,
+    ledger,
+    transitions,
     listen: async (listen) => void (await fastify.listen(listen)),
     close: async (delayMs) => {
       drain();
@@ -194,6 +216,9 @@ export function createFront(options: FrontOptions & { policy: Policy }, cluster:
       await closed;
       clearTimeout(timer);
       waker.close();
+      clearInterval(usesTimer);
+      transitions.close();
+      await ledger.close();
       clearInterval(auditTimer);
       audit?.settle();
       await Promise.all([pools.close(), fastify.close()]);

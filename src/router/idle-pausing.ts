@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type HttpResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import type { FollowedCluster } from './cluster.ts';
+import type { Ledger, Transitions } from './ledger/index.ts';
 import type { IdleOptions } from './options.ts';
 import type { Policy } from './policy/index.ts';
+import type { Route } from './table/index.ts';
 import { type ActivityTracker, createIdlePauser } from './wake/index.ts';
 
 /** What pausing idle sandboxes needs. */
@@ -13,6 +15,8 @@ export interface IdlePausingOptions {
   cluster: FollowedCluster;
   policy: Policy;
   activity: ActivityTracker;
+  ledger: Ledger;
+  transitions: Transitions;
   /** Brings `activity` up to date where other processes answer requests. */
   refreshActivity?(): Promise<void>;
   paused(result: 'ok' | 'cancelled' | 'failed'): void;
@@ -22,9 +26,19 @@ export interface IdlePausingOptions {
 /** How often activity is looked at. */
 const TICK_MS = 1000;
 
+/** Idle timeouts of sandboxes by annotation, tenant or router, in milliseconds; 0 for never. */
+export function idleTimeouts(policy: Policy, idle: Pick<IdleOptions, 'defaultTimeoutMs'>): (route: Route) => number {
+  return ({ sandbox }) => {
+    if (sandbox.idleTimeoutMs !== undefined) return sandbox.idleTimeoutMs;
+    const { tenants } = policy;
+    const owner = tenants.isConfigured() ? tenants.ownerOf(sandbox.namespace) : undefined;
+    return owner?.idleTimeoutMs ?? idle.defaultTimeoutMs;
+  };
+}
+
 /** Reports what is used, and pauses what is idle if this router is the one chosen for it. */
 export function startIdlePausing(options: IdlePausingOptions): { close(): Promise<void> } {
-  const { idle, client, cluster, policy, report } = options;
+  const { idle, client, cluster, policy, report, ledger, transitions } = options;
   const election =
     idle.lease === undefined
       ? undefined
@@ -41,11 +55,9 @@ export function startIdlePausing(options: IdlePausingOptions): { close(): Promis
     table: cluster.table,
     activity: options.activity,
     ...(options.refreshActivity === undefined ? {} : { refreshActivity: options.refreshActivity }),
-    defaultTimeoutMsOf: (namespace) => {
-      const { tenants } = policy;
-      const owner = tenants.isConfigured() ? tenants.ownerOf(namespace) : undefined;
-      return owner?.idleTimeoutMs ?? idle.defaultTimeoutMs;
-    },
+    idleTimeoutMsOf: idleTimeouts(policy, idle),
+    transitions,
+    ledger,
     knownSinceMs: cluster.knownSinceMs,
     isLeader: () => cluster.isSynced() && (election === undefined || election.isLeader()),
     paused: options.paused,

@@ -31,6 +31,16 @@ export {
   type StoredApiKey,
   scopedTokenKey,
 } from './identity/index.ts';
+export {
+  createLedger,
+  describeCause,
+  describeFact,
+  describeMs,
+  type LedgerEntry,
+  type LedgerFact,
+  plain,
+  readLedger,
+} from './ledger/index.ts';
 export type { BrowserSettings, IdleOptions, RouterOptions } from './options.ts';
 export { createPolicy, type Policy, type PolicySettings } from './policy/index.ts';
 export { type Router, startRouter } from './router.ts';

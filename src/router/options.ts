@@ -9,7 +9,6 @@ import type { WakeLimits } from './wake/index.ts';
 /** Everything that a router is made with. */
 export interface RouterOptions extends ClusterOptions, FrontOptions {
   adminListen: { host: string; port: number };
-  idle: IdleOptions;
   /** Namespace of the Leases by which routers are counted, to share limits; undefined where there is only one. */
   replicaNamespace: string | undefined;
 }
@@ -48,6 +47,7 @@ export interface FrontOptions {
   /** Plain HTTP where undefined. */
   tls: TlsOptions | undefined;
   browsers: BrowserSettings;
+  idle: IdleOptions;
   wakeLimits: WakeLimits;
   /** Texts in `User-Agent` of those who neither wake nor use; `default` stands for those built in. */
   quietAgents: { unfurlers: readonly string[]; monitors: readonly string[] };

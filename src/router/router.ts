@@ -26,6 +26,8 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     ...options,
     cluster,
     activity: front.activity,
+    ledger: front.ledger,
+    transitions: front.transitions,
     paused: front.metrics.idlePause,
   });
   let draining = false;

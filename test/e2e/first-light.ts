@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import WebSocket from 'ws';
+import type { LedgerEntry } from '../../src/router/index.ts';
 import { cleanClone } from '../support/checkout.ts';
 import { footprint, leaked } from '../support/leaks.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
@@ -151,6 +152,17 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
       assert.equal(await podUid(), uid);
       if (runtime === 'gvisor') assert.equal(await count(), start + 1);
       else assert.ok((await count()) >= 1, 'the process runtime can not keep memory without its process');
+    });
+
+    it('tells why it was paused and woken, also before the last start', async () => {
+      const { stdout } = await execute('npx', ['sandbox-router', 'why', 'counter', '--json'], { cwd: directory });
+      const { now, events } = JSON.parse(stdout) as { now: { mode: string }; events: LedgerEntry[] };
+      assert.equal(now.mode, 'Running');
+      const woken = events.filter(({ type }) => type === 'woken');
+      assert.ok(woken.length > 3, stdout);
+      assert.equal(woken[0]?.cause?.path, '/socket');
+      const api = (await (await up.request('/-/v1/sandboxes/counter/events')).json()) as { items: LedgerEntry[] };
+      assert.deepEqual(api.items, events);
     });
 
     const metric = async (name: string): Promise<number> => {

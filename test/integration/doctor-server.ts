@@ -33,6 +33,7 @@ const RBAC_TYPES = [
 const RBAC_MANIFESTS = [
   'base/rbac-read.yaml',
   'base/rbac-wake.yaml',
+  'base/rbac-ledger.yaml',
   'base/rbac-leases.yaml',
   'components/gke/rbac-snapshots.yaml',
 ];

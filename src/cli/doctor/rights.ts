@@ -20,6 +20,7 @@ export interface Right {
 
 const READ_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-read' };
 const WAKE_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-wake' };
+const LEDGER_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-ledger' };
 const SNAPSHOT_ROLE: ObjectReference = { kind: 'ClusterRole', name: 'sandbox-router-snapshots' };
 
 /** Rights of a router in this namespace; those on snapshots only where snapshots are served. */
@@ -29,6 +30,14 @@ export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean
     ...each('agents.x-k8s.io', 'sandboxes', ['list', 'watch'], 'know the sandboxes', true, READ_ROLE),
     ...each('', 'pods', ['list', 'watch'], 'know the addresses of sandboxes', true, READ_ROLE),
     ...each('agents.x-k8s.io', 'sandboxes', ['patch'], 'wake and pause sandboxes', true, WAKE_ROLE),
+    ...each(
+      '',
+      'events',
+      ['create', 'patch', 'list', 'watch'],
+      'tell why sandboxes were woken and paused',
+      false,
+      LEDGER_ROLE,
+    ),
     ...each('networking.k8s.io', 'networkpolicies', ['list', 'watch'], 'verify egress classes', false, READ_ROLE),
     ...inRouterNamespace('create', undefined, leases),
     ...inRouterNamespace('get', IDLE_LEASE_NAME, leases),

@@ -12,7 +12,8 @@ import { type EventStreams, registerEventRoutes } from './events.ts';
 import { type ExplainOptions, explain } from './explain.ts';
 import { guardControlApi } from './guard.ts';
 import { type LinkRoutesOptions, registerLinkRoutes } from './links.ts';
-import { registerSandboxRoutes } from './sandboxes.ts';
+import { type LedgerStreams, registerLedgerRoutes } from './sandbox-events.ts';
+import { registerSandboxRoutes, type SandboxRoutesOptions } from './sandboxes.ts';
 import * as schemas from './schemas.ts';
 import { registerSnapshotRoutes, type SnapshotRoutesOptions } from './snapshots.ts';
 import { registerTokenRoutes, type TokenRoutesOptions } from './tokens.ts';
@@ -25,6 +26,7 @@ export interface ControlApiOptions
     ExplainOptions,
     ClaimRoutesOptions,
     LinkRoutesOptions,
+    SandboxRoutesOptions,
     TokenRoutesOptions {
   waker: Waker;
   log: EventLog;
@@ -41,6 +43,7 @@ const LARGEST_MESSAGE_BYTES = 1024;
 export function registerControlApi(fastify: FastifyInstance, options: ControlApiOptions): EventStreams {
   const callers = createCallers(options);
   let streams: EventStreams | undefined;
+  let ledgers: LedgerStreams | undefined;
   guardControlApi(fastify);
 
   fastify.setErrorHandler((error, request, reply) => {
@@ -79,6 +82,7 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
   // After both: they look at routes as these are added.
   fastify.register(async (routes) => {
     registerSandboxRoutes(routes, callers, options);
+    ledgers = registerLedgerRoutes(routes, callers, options);
     registerWakeRoutes(routes, callers, options);
     registerSnapshotRoutes(routes, callers, options);
     registerClaimRoutes(routes, callers, options);
@@ -104,5 +108,10 @@ export function registerControlApi(fastify: FastifyInstance, options: ControlApi
     // Of nobody's sandboxes, and the same for everybody: no credential is asked for.
     routes.get('/-/v1/openapi.json', { schema: { hide: true } }, async () => fastify.swagger());
   });
-  return { closeAll: () => streams?.closeAll() };
+  return {
+    closeAll: () => {
+      streams?.closeAll();
+      ledgers?.closeAll();
+    },
+  };
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isApiError } from '../../kubernetes/index.ts';
-import { maySee } from '../identity/index.ts';
+import { maySee, type Principal } from '../identity/index.ts';
+import type { Transitions } from '../ledger/index.ts';
 import type { Limits, Tenant } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
@@ -14,16 +15,24 @@ export interface SandboxRoutesOptions {
   writer: SandboxWriter;
   table: RoutingTable;
   limits: Limits;
+  /** Told who paused or resumed what. */
+  transitions: Transitions;
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
 }
 
 /** Makes a sandbox run that does not, within classes and limits of the tenant. @throws ProblemError */
-export async function startSandbox(options: SandboxRoutesOptions, tenant: Tenant, route: Route): Promise<void> {
+export async function startSandbox(
+  options: SandboxRoutesOptions,
+  { tenant, credentialId }: Principal,
+  route: Route,
+  rule = 'resume',
+): Promise<void> {
   const problem =
     options.refusedByClass(tenant, route, undefined) ?? options.limits.beginWake(tenant, route, performance.now());
   if (problem !== undefined) throw new ProblemError(problem);
   try {
     await setRunning(options.writer, route, true);
+    options.transitions.resumed(route, { via: 'api', credential: credentialId, rule });
   } catch (error) {
     options.limits.endWake(route);
     throw error;
@@ -52,8 +61,12 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
     // Whose requests may wake a sandbox may also ask for it; a pause takes it away from everybody else.
     const { route, principal } = await callers.sandbox(request, running ? ['wake', 'manage'] : ['manage']);
     const { sandbox } = route;
-    if (running && !sandbox.running) await startSandbox(options, principal.tenant, route);
-    else await setRunning(options.writer, route, running);
+    if (running && !sandbox.running) await startSandbox(options, principal, route);
+    else {
+      await setRunning(options.writer, route, running);
+      if (!running && sandbox.running)
+        options.transitions.paused(route, { via: 'api', credential: principal.credentialId, rule: 'pause' });
+    }
     callers.did(request, running ? 'resumed' : 'paused', { namespace: sandbox.namespace, sandbox: sandbox.name });
     reply.code(202);
     return viewOf(table.find(sandbox.namespace, sandbox.name) ?? route, table);

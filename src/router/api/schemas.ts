@@ -1,5 +1,7 @@
 /** JSON Schemas of `/-/v1`: what requests are checked against, and what the OpenAPI document is made of. Nothing else says what the API takes. */
 
+import { LEDGER_TYPES } from '../ledger/index.ts';
+
 /** A JSON Schema. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -78,6 +80,51 @@ export const resolution = answer('Where a sandbox is.', {
     items: { type: 'integer' },
     description: 'Ports that refused connections since the pod was last heard of.',
   },
+});
+
+/** One entry of a sandbox's ledger. */
+const ledgerEntry: JsonSchema = {
+  type: 'object',
+  required: ['id', 'type', 'firstAt', 'lastAt', 'count', 'reporter'],
+  properties: {
+    id: text('Name of the Event that says so.'),
+    type: text('What became of the sandbox.', { enum: LEDGER_TYPES }),
+    firstAt: text('When it came about first.'),
+    lastAt: text('When it came about last.'),
+    count: { type: 'integer', description: 'How often.' },
+    reporter: text('Router, controller or command that says so.'),
+    cause: {
+      type: 'object',
+      description: 'Who or what it was. Queries, headers and bodies are in no ledger.',
+      properties: {
+        via: text('How.', { enum: ['request', 'api', 'command', 'rule'] }),
+        credential: text('Public name of the credential.'),
+        method: text('Method of the request.'),
+        path: text('Its path, without query.'),
+        intent: text('Why it came.'),
+        rule: text('The rule or the command.'),
+      },
+    },
+    code: text('Code of the problem, or reason of the Event.'),
+    detail: text('In words.'),
+    durationMs: { type: 'number', description: 'How long it took.' },
+    phasesMs: { type: 'object', additionalProperties: { type: 'number' }, description: 'Phases of a wake.' },
+    sources: {
+      type: 'array',
+      description: 'What kept it awake, the most important first.',
+      items: {
+        type: 'object',
+        properties: {
+          source: text('What.'),
+          seconds: { type: 'number', description: 'In how many seconds it was first.' },
+        },
+      },
+    },
+  },
+};
+/** The ledger of a sandbox. */
+export const ledger = answer('What became of a sandbox, the newest first.', {
+  items: { type: 'array', items: ledgerEntry },
 });
 
 /** Body of `POST /-/v1/explain`. */
@@ -187,6 +234,12 @@ export const idempotencyHeaders: JsonSchema = {
 export const eventsQuery = object({
   ...(listQuery.properties as Record<string, JsonSchema>),
   lastEventId: text('As the header Last-Event-ID, for clients that can not send one.', { maxLength: 100 }),
+});
+
+/** `?namespace=`, and where to go on, of a sandbox's ledger. */
+export const ledgerQuery = object({
+  ...(namespaceQuery.properties as Record<string, JsonSchema>),
+  lastEventId: text('As the header Last-Event-ID, for clients that can not send one.', { maxLength: 400 }),
 });
 
 /** Body of `POST /-/v1/links`. */

@@ -3,7 +3,9 @@ import type { FastifyReply } from 'fastify';
 /** An answer of server-sent events (HTML standard, section 9.2). */
 export interface EventStream {
   /** What a client that does not read leaves unsent is bounded: it is cut off then. */
-  send(event: string, data: unknown): void;
+  send(event: string, data: unknown, id?: string): void;
+  /** A sign of life. */
+  beat(): void;
   close(): void;
   onClose(listener: () => void): void;
 }
@@ -21,11 +23,12 @@ export function openEventStream(reply: FastifyReply): EventStream {
     'x-accel-buffering': 'no',
   });
   return {
-    send: (event, data) => {
+    send: (event, data, id) => {
       if (raw.writableEnded || raw.destroyed) return;
-      raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+      raw.write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
       if (raw.writableLength > MOST_UNSENT_BYTES) raw.destroy();
     },
+    beat: () => void raw.write(': \n\n'),
     close: () => raw.end(),
     onClose: (listener) => raw.once('close', listener),
   };

@@ -95,7 +95,7 @@ export function registerSnapshotRoutes(
       if (route.sandbox.running || !route.sandbox.suspended)
         throw refuse('not_paused', `${name} runs: pause it first, then restore.`);
       await nameSnapshot(client, { namespace, name }, snapshot);
-      await startSandbox(options, principal.tenant, route);
+      await startSandbox(options, principal, route, 'restore');
       callers.did(request, 'restored', { namespace, sandbox: name });
       reply.code(202);
       return viewOf(table.find(namespace, name) ?? route, table);

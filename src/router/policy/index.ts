@@ -6,3 +6,4 @@ export type { Pacer } from './pacer.ts';
 export { createPodJudge, type PodJudge } from './pod-judge.ts';
 export { createPolicy, type Policy, type PolicySettings, promiseOf } from './policy.ts';
 export { implicitTenant, type RouterShare, type Tenant, type Tenants, type TenantUsage } from './tenants.ts';
+export { type TokenBucket, takeToken } from './token-bucket.ts';

@@ -4,10 +4,11 @@ import type { Timeouts } from '../../config/index.ts';
 import type { SandboxAddress } from '../address/index.ts';
 import type { ScannedHeaders } from '../forward/index.ts';
 import type { Principal } from '../identity/index.ts';
+import { pathOf } from '../ledger/index.ts';
 import type { TenantUsage } from '../policy/index.ts';
 import type { Problem } from '../problem.ts';
-import type { PodRecord, Route } from '../table/index.ts';
-import type { Intent, Wake } from '../wake/index.ts';
+import type { PodRecord, Route, UseOrigin } from '../table/index.ts';
+import type { Intent, Use, Wake } from '../wake/index.ts';
 
 /** One finished request, for metrics and the access log. */
 export interface RequestOutcome {
@@ -22,6 +23,11 @@ export interface RequestOutcome {
   tenant: string | undefined;
   problem: Problem | undefined;
   requestId: string | undefined;
+  /** The sandbox that it was for, once it is clear that the caller may know of it. */
+  route: Route | undefined;
+  /** Path that the sandbox gets, without its query. */
+  path(): string;
+  intent: Intent | undefined;
 }
 
 /** What finding its way made of a request. */
@@ -56,7 +62,7 @@ export interface ExchangeEnd {
  * One request on its way: what is known of it so far, and in the end what became of it. A class, and the very object that metrics and the access log get:
  * it is made for every request, and closures over its parts would cost more than all of them.
  */
-export class Exchange implements RequestOutcome {
+export class Exchange implements RequestOutcome, Use {
   readonly request: IncomingMessage;
   readonly connection: Socket;
   readonly startedAtMs: number;
@@ -65,6 +71,10 @@ export class Exchange implements RequestOutcome {
   namespace: string | undefined = undefined;
   credentialId: string | undefined = undefined;
   tenant: string | undefined = undefined;
+  route: Route | undefined = undefined;
+  intent: Intent | undefined = undefined;
+  /** Path and query as the sandbox gets them. */
+  rest = '';
   /** Whether the right to be here came by itself (cookie, certificate): the client's `Authorization` is the sandbox's then. */
   ambient = false;
   /** Limits in which the request is counted until it ends. */
@@ -80,6 +90,15 @@ export class Exchange implements RequestOutcome {
     this.connection = request.socket;
     this.startedAtMs = startedAtMs;
     this.end = end;
+  }
+
+  path(): string {
+    return pathOf(this.rest);
+  }
+
+  describeUse(): UseOrigin {
+    const { credentialId = '', request } = this;
+    return { via: 'request', credential: credentialId, method: request.method ?? 'GET', path: this.path() };
   }
 
   /** Takes the outcome; only the first counts. */

@@ -81,7 +81,7 @@ export class HttpExchange implements ForwardRequest {
     this.table = table;
     this.fail = fail;
     this.forwardedAtMs = target.wake === undefined ? exchange.startedAtMs : performance.now();
-    if (target.intent === 'use') activity.begin(target.route, this.forwardedAtMs);
+    if (target.intent === 'use') activity.begin(target.route, this.forwardedAtMs, exchange);
     else activity.beginQuiet(target.route);
   }
 
@@ -121,7 +121,7 @@ export class HttpExchange implements ForwardRequest {
 
   moved(chunk: Buffer): void {
     if (this.target.intent === 'use' && !(this.events && isHeartbeat(chunk)))
-      this.activity.touch(this.target.route, performance.now());
+      this.activity.touch(this.target.route, performance.now(), this.exchange);
   }
 
   done(status: number, failure: UpstreamFailure | undefined): void {

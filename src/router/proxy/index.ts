@@ -1,3 +1,3 @@
 export { type BrowserOptions, createBrowserGate } from './browser-gate.ts';
-export type { RequestOutcome } from './exchange.ts';
+export type { Exchange, RequestOutcome } from './exchange.ts';
 export { createProxy, type ProxyOptions, type SandboxProxy } from './proxy.ts';

@@ -25,6 +25,7 @@ import {
   isNavigation,
   preflightOf,
   readPreferences,
+  type Wake,
   type Waker,
 } from '../wake/index.ts';
 import { type AmbientOptions, ambientCredential, principalByQuery, takeQueryToken } from './ambient.ts';
@@ -47,8 +48,9 @@ export interface LocateOptions {
   /** Why a tenant may not be sent to a sandbox by its classes. */
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
   address: AddressOptions;
-  /** Told whose request begins a wake. */
-  woke: ((exchange: Exchange) => void) | undefined;
+  /** Told whose request begins a wake, and how that wake ended. */
+  woke(exchange: Exchange): void;
+  wakeEnded(exchange: Exchange, wake: Wake): void;
   maxBodyBytes: number;
   browsers: BrowserGate;
   ambient: AmbientOptions;
@@ -200,6 +202,8 @@ export function createLocate(options: LocateOptions): Locate {
         detail: 'The API server was not heard of for longer than maxTableAge allows.',
         retryAfterSeconds: 5,
       });
+    exchange.route = route;
+    exchange.rest = address.rest;
     const port = address.port ?? route.sandbox.port;
     if (principal.link !== undefined) useLink(principal.link, exchange, address, port, client);
     const routable = options.table.isRoutable(route);
@@ -209,6 +213,7 @@ export function createLocate(options: LocateOptions): Locate {
     const intent = upgrades
       ? 'use'
       : options.intents.read(request.method ?? 'GET', address.rest, scanned, route.sandbox.asleep);
+    exchange.intent = intent;
     if (routable) {
       const pod = route.pod as PodRecord;
       // Where dials fail, one at a time tries: the others wait for it as they do for a wake.
@@ -248,10 +253,13 @@ export function createLocate(options: LocateOptions): Locate {
       tenant: { name: tenant.name, weight: tenant.weight, concurrentWakes: tenant.limits.concurrentWakes },
       beginning: () => {
         const refused = options.limits.beginWake(tenant, route, performance.now());
-        if (refused === undefined) options.woke?.(exchange);
+        if (refused === undefined) options.woke(exchange);
         return refused;
       },
-      ended: () => options.limits.endWake(route),
+      ended: (wake) => {
+        options.limits.endWake(route);
+        if (wake.woke) options.wakeEnded(exchange, wake);
+      },
       held: () => options.limits.hold(tenant, route) ?? (() => options.limits.release(tenant, route)),
     });
     refuseIf(options.refusedByClass(tenant, route, pod));

@@ -180,7 +180,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
         // A handshake that is under way is use, like any request that waits for its answer.
         const used = target.intent === 'use';
-        if (used) options.activity.begin(route, performance.now());
+        if (used) options.activity.begin(route, performance.now(), exchange);
         else options.activity.beginQuiet(route);
         options.tunnels.open({
           request,
@@ -193,7 +193,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           rewrite: rewriteOf(exchange, target),
           timeouts: timeoutsFor(target, options.timeouts),
           pacer: options.limits.pacer(principal.tenant, route),
-          moved: () => (used ? options.activity.touch(target.route, performance.now()) : undefined),
+          moved: () => (used ? options.activity.touch(target.route, performance.now(), exchange) : undefined),
           done: (status, failure) => {
             if (used) options.activity.end(route, performance.now());
             else options.activity.endQuiet(route);

@@ -81,6 +81,15 @@ export interface Route {
   activity: RouteActivity;
 }
 
+/** What used a sandbox: never a query, a header or a body. */
+export interface UseOrigin {
+  via: 'request';
+  credential: string;
+  method: string;
+  /** Without its query. */
+  path: string;
+}
+
 /** What this router itself knows of a sandbox's use. Written on every request, so it is plain numbers beside the route. */
 export interface RouteActivity {
   /** Requests that wait for their answer. */
@@ -95,4 +104,6 @@ export interface RouteActivity {
   reportedMs: number;
   /** Whether it is in the tracker's list of those used since the last report. */
   listed: boolean;
+  /** What was the first to use it in the latest interval in which something did; undefined where that was elsewhere. */
+  usedBy: UseOrigin | undefined;
 }

@@ -210,7 +210,15 @@ export function createRoutingTable(): RoutingTable {
           : {
               sandbox,
               pod: choosePod(sandbox.uid),
-              activity: { inFlight: 0, quiet: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
+              activity: {
+                inFlight: 0,
+                quiet: 0,
+                lastMs: 0,
+                heardMs: 0,
+                reportedMs: 0,
+                listed: false,
+                usedBy: undefined,
+              },
             };
       // Told by another router: what this one told itself is in its record already.
       if (route.sandbox.reportedActiveMs !== sandbox.reportedActiveMs) {

@@ -7,6 +7,7 @@ export {
   createIdlePauser,
   isEventStream,
   isHeartbeat,
+  type Use,
 } from './idle/index.ts';
 export { createIntentReader, type Intent, type IntentReader, withDefaults } from './intent.ts';
 export { readPreferences } from './preference.ts';

@@ -36,7 +36,7 @@ export interface WakeRequest {
   /** Asked before a wake is begun for this caller, not before it joins one; what it answers is why not. */
   beginning?(): Problem | undefined;
   /** Told when the wake that was begun for this caller has ended. */
-  ended?(): void;
+  ended?(wake: Wake): void;
   /** Whose share of the wakes it takes; without it, the sandbox's namespace with a share of 1. */
   tenant?: { name: string; weight: number; concurrentWakes: number };
 }
@@ -119,7 +119,7 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
     wake.ended.then((outcome) => {
       forget(wake);
       remembered.set(wake.id, wake, { ttl: REMEMBERED_MS });
-      request.ended?.();
+      request.ended?.(wake);
       account(wake, outcome);
     });
     return wake;

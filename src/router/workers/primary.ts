@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { hostname } from 'node:os';
 import { AggregatorRegistry } from 'prom-client';
 import { createRouterMetrics } from '../../telemetry/index.ts';
 import { createAdminServer } from '../admin-server.ts';
 import { type FollowedCluster, followCluster } from '../cluster.ts';
 import { startIdlePausing } from '../idle-pausing.ts';
+import { createLedger, createTransitions } from '../ledger/index.ts';
 import { startLimitSharing } from '../limit-sharing.ts';
 import type { RouterOptions } from '../options.ts';
 import type { RouterShare } from '../policy/index.ts';
@@ -141,10 +143,14 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   });
   // Each writes its own part of the audit log.
   if (options.audit !== undefined) process.on('SIGHUP', () => pool.signal('SIGHUP'));
+  const ledger = createLedger({ client: options.client, reporter: hostname(), failed: options.report });
+  const transitions = createTransitions(cluster.table, ledger);
   const idle = startIdlePausing({
     ...options,
     cluster,
     activity,
+    ledger,
+    transitions,
     refreshActivity: async () => {
       const workers = pool.workers();
       const answers = await questions.ask(workers, 'activity');
@@ -180,6 +186,8 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   async function end(delayMs: number): Promise<void> {
     draining = true;
     await Promise.all([idle.close(), sharing.close()]);
+    transitions.close();
+    await ledger.close();
     await pool.close({ close: { delayMs } }, delayMs + options.drainTimeoutMs + END_MARGIN_MS);
     clearInterval(statusTimer);
     cluster.close();

@@ -16,7 +16,7 @@ const ACTIVITY_INTERVAL_MS = 500;
 export async function runWorker(options: FrontOptions): Promise<void> {
   const channel = createChannel<ToWorker, ToPrimary>(new Socket({ fd: CHANNEL_FD, readable: true, writable: true }));
   const remote = createRemoteCluster(channel);
-  const front = createFront(options, remote);
+  const front = createFront(options, remote, ACTIVITY_INTERVAL_MS);
   let suspectPods = 0;
   const tellActivity = () => {
     const used = usedSince(front.activity, performance.now());

@@ -1,4 +1,5 @@
 import { isApiError, type ResourceClient } from '../../../kubernetes/index.ts';
+import { type Cause, describeCause, type Ledger, type Transitions } from '../../ledger/index.ts';
 import type { SandboxWriter } from '../../sandbox-writer.ts';
 import { busyMs, type Route, type RoutingTable } from '../../table/index.ts';
 import type { ActivityTracker } from './activity.ts';
@@ -15,8 +16,10 @@ export interface IdlePauserOptions {
   activity: ActivityTracker;
   /** Brings `activity` up to date where other processes answer requests; asked right before a pause. */
   refreshActivity?(): Promise<void>;
-  /** Where a sandbox has no annotation of its own; 0 for never. */
-  defaultTimeoutMsOf(namespace: string): number;
+  /** 0 for never. */
+  idleTimeoutMsOf(route: Route): number;
+  ledger: Pick<Ledger, 'record'>;
+  transitions: Pick<Transitions, 'paused'>;
   /** How often activity is reported to other routers; 0 where there are none. */
   reportIntervalMs: number;
   /** When this router began to hear of everything, on the monotonic clock; undefined while it does not. */
@@ -43,8 +46,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
   const retryAtMs = new Map<string, number>();
   /** Where the present round over all sandboxes stands. */
   let round: Iterator<Route> | undefined;
-  const idleTimeoutMsOf = ({ sandbox }: Route) =>
-    sandbox.idleTimeoutMs ?? options.defaultTimeoutMsOf(sandbox.namespace);
+  const { idleTimeoutMsOf } = options;
   const reporter = createActivityReporter({
     writer,
     intervalMs: reportIntervalMs,
@@ -85,7 +87,18 @@ export function createIdlePauser(options: IdlePauserOptions) {
     const { resourceVersion, uid } = route.sandbox;
     // Whoever reported activity meanwhile has made another version: the API refuses, and nothing is paused.
     await writer.setRunning({ namespace, name }, false, { uid, resourceVersion });
+    options.transitions.paused(route, ruleOf(route), lastUse(route));
     options.paused('ok');
+  }
+
+  function ruleOf(route: Route): Cause {
+    const given = route.sandbox.idleTimeoutMs === undefined ? '' : ' (sandbox-router/idle-timeout)';
+    return { via: 'rule', rule: `unused for ${Math.round(idleTimeoutMsOf(route) / 1000)} s${given}` };
+  }
+
+  function lastUse({ activity: { usedBy, lastMs } }: Route): string | undefined {
+    if (usedBy === undefined || lastMs === 0) return undefined;
+    return `last used by ${describeCause(usedBy)}, ${Math.round((performance.now() - lastMs) / 1000)} s before`;
   }
 
   function begin(route: Route): void {
@@ -99,6 +112,10 @@ export function createIdlePauser(options: IdlePauserOptions) {
         }
         retryAtMs.set(uid, performance.now() + RETRY_MS);
         options.paused('failed');
+        options.ledger.record(
+          { namespace, name, uid },
+          { type: 'pause_failed', cause: ruleOf(route), detail: (error as Error).message },
+        );
         options.failed(`pausing ${namespace}/${name}, which stays awake`, error);
       })
       .finally(() => pausing.delete(uid));
