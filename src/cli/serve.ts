@@ -1,7 +1,14 @@
 import cluster from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
-import { ConfigError, DEFAULT_TIMEOUTS, isLoopback, parseListenAddress, type Settings } from '../config/index.ts';
+import {
+  ConfigError,
+  DEFAULT_HTTP2,
+  DEFAULT_TIMEOUTS,
+  isLoopback,
+  parseListenAddress,
+  type Settings,
+} from '../config/index.ts';
 import {
   createHttpResourceClient,
   type HttpResourceClient,
@@ -111,6 +118,7 @@ function routerOptions(
     restartNeededFor: configured.restartNeededFor,
     ...configuredIdentity(settings, configured, upFiles, client),
     tls: configuredTls(settings),
+    http2: { ...DEFAULT_HTTP2, ...settings.http2 },
     baseDomain: settings.baseDomain,
     pathPrefix: settings.pathPrefix,
     trustedProxies: settings.trustedProxies,

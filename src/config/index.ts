@@ -1,4 +1,5 @@
 export type { EgressClassSettings } from './egress-classes.ts';
+export { DEFAULT_HTTP2, type Http2Settings } from './http2.ts';
 export type { CertificateRule, JwtIssuerSettings, TokenReviewSettings } from './identity-settings.ts';
 export { ConfigError, type ConfigSources, loadSettings } from './load.ts';
 export { type ConfiguredCommand, flagOf, type Setting, type Settings, settings, variableOf } from './settings.ts';

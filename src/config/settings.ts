@@ -1,4 +1,5 @@
 import { type EgressClassSettings, parseEgressClasses } from './egress-classes.ts';
+import { type Http2Settings, http2Settings } from './http2.ts';
 import { identitySettings } from './identity-settings.ts';
 import {
   boolean,
@@ -312,6 +313,14 @@ export const settings = {
     commands: routers,
     fileOnly: true,
     parse: (raw) => someTimeouts(raw, 'timeouts'),
+  }),
+  http2: define<Partial<Http2Settings>>({
+    key: 'http2',
+    description: 'what a client of HTTP/2 may do on one connection',
+    default: {},
+    commands: routers,
+    fileOnly: true,
+    parse: (raw) => http2Settings(raw, 'http2'),
   }),
   maxTableAgeMs: define({
     key: 'maxTableAge',

@@ -19,13 +19,13 @@ export interface TlsOptions {
   onChanged(changed: () => void): void;
 }
 
-/** The server of the proxy's port: plain HTTP/1.1, or HTTP/1.1 over TLS 1.2 and later, whose certificates can be replaced while it runs. */
+/** The server of the proxy's port: plain HTTP, or HTTP over TLS 1.2 and later, whose certificates can be replaced while it runs. */
 export function createFrontListener(options: ServerOptions, tls: TlsOptions | undefined): Server {
   if (tls === undefined) return createServer(options);
   const server = createTlsServer({
     ...options,
     ...contextOf(tls.material()),
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     requestCert: tls.material().clientAuthority !== undefined,
     rejectUnauthorized: tls.requireClientCertificate,
     handshakeTimeout: 10_000,

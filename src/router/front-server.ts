@@ -1,20 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { Http2Settings } from '../config/index.ts';
 import { createFrontListener, type TlsOptions } from './front-listener.ts';
-import { problemBytes } from './problem.ts';
+import { asUpgrade, createHttp2Edge, type Http2Edge, type Http2EdgeOptions, Http2Tunnel } from './http2/index.ts';
+import { problemBytes, sendProblem } from './problem.ts';
 import type { SandboxProxy } from './proxy/index.ts';
 import { isWakeUrl } from './wake/index.ts';
 
 /** Request line and headers together. */
 const MAX_HEADER_BYTES = 32_768;
+/** From a connection's beginning to the end of a request's head. */
+const HEAD_TIMEOUT_MS = 30_000;
+/** How long a connection without a request is kept. */
+const KEEP_ALIVE_MS = 75_000;
+
+const NOTHING = Buffer.alloc(0);
 
 /** The server that clients talk to. */
 export interface FrontServer {
   /** For the router's own routes. */
   fastify: FastifyInstance;
   server: Server;
+  /** The part of its connections that speak HTTP/2. */
+  http2: Http2Edge;
   /** Emits `upgrade` for the router's own paths; it listens nowhere. */
   upgrades: Server;
   /** From now on answers tell their clients to connect anew for the next request. */
@@ -26,10 +38,12 @@ export function createFrontServer(
   proxy: SandboxProxy,
   baseDomain: string | undefined,
   tls: TlsOptions | undefined,
+  http2Options: Pick<Http2EdgeOptions, keyof Http2Settings | 'abused'>,
 ): FrontServer {
   const isOurs = (url: string, host: string | undefined) => isOwnPath(url, host, baseDomain);
   let draining = false;
   let server!: Server;
+  let http2!: Http2Edge;
   const upgrades = createServer();
   const fastify = Fastify({
     genReqId: () => randomUUID(),
@@ -39,30 +53,53 @@ export function createFrontServer(
       server = createFrontListener(
         {
           maxHeaderSize: MAX_HEADER_BYTES,
-          headersTimeout: 30_000,
+          headersTimeout: HEAD_TIMEOUT_MS,
           requestTimeout: 0,
-          keepAliveTimeout: 75_000,
+          keepAliveTimeout: KEEP_ALIVE_MS,
           noDelay: true,
         },
         tls,
       );
-      server.on('request', (request, response) => {
+      http2 = createHttp2Edge(server, {
+        ...http2Options,
+        tls: tls !== undefined,
+        maxHeaderBytes: MAX_HEADER_BYTES,
+        silenceMs: HEAD_TIMEOUT_MS,
+        idleMs: KEEP_ALIVE_MS,
+      });
+      const take = (request: IncomingMessage, response: ServerResponse) => {
         if (isOurs(request.url ?? '', request.headers.host)) control(request, response);
         else {
           // Who is told to close asks elsewhere next time; who isn't might ask just as we close.
           if (draining) response.shouldKeepAlive = false;
           proxy.handle(request, response, false);
         }
-      });
-      server.on('checkContinue', (request, response) => {
+      };
+      const takeExpecting = (request: IncomingMessage, response: ServerResponse) => {
         if (isOurs(request.url ?? '', request.headers.host)) {
           response.writeContinue();
           control(request, response);
         } else proxy.handle(request, response, true);
-      });
-      server.on('upgrade', (request, socket, head) => {
+      };
+      const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
         if (isOurs(request.url ?? '', request.headers.host)) upgrades.emit('upgrade', request, socket, head);
         else proxy.upgrade(request, socket, head);
+      };
+      server.on('request', take);
+      server.on('checkContinue', takeExpecting);
+      server.on('upgrade', upgrade);
+      http2.server.on('request', take as never);
+      http2.server.on('checkContinue', takeExpecting as never);
+      http2.server.on('connect', (request: Http2ServerRequest, response: Http2ServerResponse) => {
+        const asked = asUpgrade(request);
+        if (asked !== undefined)
+          upgrade(asked as never, new Http2Tunnel(asked.stream, asked.headers['sec-websocket-key'] ?? ''), NOTHING);
+        else
+          sendProblem(
+            response as never,
+            { code: 'bad_request', detail: 'CONNECT opens WebSockets alone here (RFC 8441).' },
+            randomUUID(),
+          );
       });
       return server;
     },
@@ -72,9 +109,11 @@ export function createFrontServer(
   return {
     fastify,
     server,
+    http2,
     upgrades,
     drain: () => {
       draining = true;
+      http2.drain();
     },
   };
 }

@@ -136,6 +136,7 @@ export function createFront(
     heldBytes: waker.heldBytes,
     queuedWakes: waker.queuedCount,
     tunnels: tunnels.count,
+    http2Connections: () => http2.connectionCount(),
     sandboxes: table.size,
     suspectPods: table.suspectCount,
     tableEvents: cluster.eventCount,
@@ -154,7 +155,10 @@ export function createFront(
     if (audit !== undefined) auditOutcome(audit, outcome);
   }
 
-  const { fastify, server, upgrades, drain } = createFrontServer(proxy, options.baseDomain, options.tls);
+  const { fastify, server, http2, upgrades, drain } = createFrontServer(proxy, options.baseDomain, options.tls, {
+    ...options.http2,
+    abused: metrics.http2Abuse,
+  });
   const streams = registerControlApi(fastify, {
     waker,
     client: options.client,
@@ -208,10 +212,12 @@ export function createFront(
       if (delayMs > 0) await delay(delayMs);
       sendAway();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      http2.close();
       server.closeIdleConnections();
       const timer = setTimeout(() => {
         tunnels.destroyAll();
         server.closeAllConnections();
+        http2.destroyAll();
       }, options.drainTimeoutMs);
       await closed;
       clearTimeout(timer);

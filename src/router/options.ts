@@ -1,4 +1,4 @@
-import type { Timeouts } from '../config/index.ts';
+import type { Http2Settings, Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
 import type { TlsOptions } from './front-listener.ts';
@@ -46,6 +46,7 @@ export interface FrontOptions {
   trustedProxies: readonly string[];
   /** Plain HTTP where undefined. */
   tls: TlsOptions | undefined;
+  http2: Http2Settings;
   browsers: BrowserSettings;
   idle: IdleOptions;
   wakeLimits: WakeLimits;

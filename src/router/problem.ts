@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { grpcStatus, isGrpc } from './grpc.ts';
 
 /** Every reason for which the router answers by itself (design section 5), with its status and title. */
 export const PROBLEMS = {
@@ -97,15 +98,25 @@ export function renderProblem(
   };
 }
 
-/** Answers with a problem unless an answer has begun; then the connection is cut, as nothing else would be honest. */
-export function sendProblem(response: ServerResponse, problem: Problem, requestId: string, asPage = false): void {
+/**
+ * Answers with a problem unless an answer has begun; then it is broken off, as nothing else would be honest. A call of gRPC gets its status. Returns the status
+ * for the books.
+ */
+export function sendProblem(response: ServerResponse, problem: Problem, requestId: string, asPage = false): number {
   if (response.headersSent) {
     response.destroy();
-    return;
+    return response.statusCode;
   }
   const { status, headers, body } = renderProblem(problem, requestId, asPage);
-  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
-  response.end(body);
+  if (isGrpc(response.req)) {
+    const { 'content-type': _type, ...others } = headers;
+    response.writeHead(200, { ...others, 'content-type': 'application/grpc', ...grpcStatus(problem, status) });
+    response.end();
+  } else {
+    response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+    response.end(body);
+  }
+  return status;
 }
 
 /** A problem as bytes of HTTP/1.1, for sockets that asked for an upgrade. */

@@ -6,6 +6,8 @@ export interface RouterMetrics {
   request(status: number, durationMs: number): void;
   wake(result: 'ok' | 'failed', durationMs: number): void;
   problem(code: string): void;
+  /** A connection of HTTP/2 was ended for what its client did. */
+  http2Abuse(reason: string): void;
   idlePause(result: 'ok' | 'cancelled' | 'failed'): void;
 }
 
@@ -16,6 +18,7 @@ export interface RouterGauges {
   heldBytes(): number;
   queuedWakes(): number;
   tunnels(): number;
+  http2Connections(): number;
   sandboxes(): number;
   suspectPods(): number;
   tableEvents(): number;
@@ -67,6 +70,12 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     labelNames: ['code'],
     registers: [registry],
   });
+  const http2Abuses = new Counter({
+    name: 'sandbox_router_http2_abuses_total',
+    help: 'Connections of HTTP/2 that were ended for what their clients did, by reason (control_flood, protocol).',
+    labelNames: ['reason'],
+    registers: [registry],
+  });
   const idlePauses = new Counter({
     name: 'sandbox_router_idle_pauses_total',
     help: 'Pauses of idle sandboxes, by result (cancelled: it was used meanwhile).',
@@ -88,6 +97,7 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_held_requests', 'Requests held while their sandbox wakes.', gauges.held);
   gauge('sandbox_router_held_bytes', 'Memory that held requests may take, as it is budgeted.', gauges.heldBytes);
   gauge('sandbox_router_queued_wakes', 'Wakes that wait for their turn.', gauges.queuedWakes);
+  gauge('sandbox_router_http2_connections', 'Open connections of HTTP/2.', gauges.http2Connections);
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes, 'max');
   gauge(
@@ -151,6 +161,7 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
       wakeSeconds.observe(durationMs / 1000);
     },
     idlePause: (result) => idlePauses.inc({ result }),
+    http2Abuse: (reason) => http2Abuses.inc({ reason }),
     problem: (code) => problems.inc({ code }),
   };
 }

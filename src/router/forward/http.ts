@@ -43,6 +43,11 @@ export interface UpstreamFailure {
   answered: boolean;
 }
 
+/** An answer of HTTP/2: it has interim ones as node:http has none. */
+interface InterimWriter {
+  writeInterim(status: number, headers: readonly string[]): void;
+}
+
 /** Pauses before a refused dial is tried again; nothing was sent by then. */
 const DIAL_RETRY_MS = [100, 200, 400];
 const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
@@ -153,17 +158,14 @@ class HttpForward implements Dispatcher.DispatchHandler {
   }
 
   /**
-   * Passes an interim answer on (RFC 9110 section 15.2). To clients of HTTP/1.1 as it came: `writeEarlyHints` knows one of them, and throws at links that it can't parse.
+   * Passes an interim answer on (RFC 9110 section 15.2) as it came: `writeEarlyHints` knows one of them, and throws at links that it can't parse.
    * One that comes before its turn in a pipeline has no connection yet, and clients of HTTP/1.0 know none.
    */
   interim(statusCode: number, statusText: string, raw: Buffer[]): void {
     const { response, request, rewrite } = this.forward;
-    if (request.httpVersionMajor > 1) {
-      if (statusCode === 103) response.writeEarlyHints(earlyHints(raw));
-      return;
-    }
-    if (request.httpVersionMinor === 0 || response.headersSent) return;
     const headers = responseHeaders(raw, rewrite);
+    if ('writeInterim' in response) (response as unknown as InterimWriter).writeInterim(statusCode, headers);
+    if (request.httpVersionMajor > 1 || request.httpVersionMinor === 0 || response.headersSent) return;
     let text = `HTTP/1.1 ${statusCode} ${reasonOf(statusText)}\r\n`;
     for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
     response.socket?.write(`${text}\r\n`, 'latin1');
@@ -293,6 +295,7 @@ function describe(code: string, error: Error): { code: ProblemCode; detail: stri
     code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
     code === 'ERR_INVALID_CHAR' ||
     code === 'ERR_HTTP_INVALID_STATUS_CODE' ||
+    code.startsWith('ERR_HTTP2_') ||
     isWrongAnswer(error)
   )
     return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
@@ -321,13 +324,4 @@ function pairs(raw: Buffer[]): [string, string][] {
   for (let index = 0; index < raw.length; index += 2)
     result.push([(raw[index] as Buffer).toString('latin1'), (raw[index + 1] as Buffer).toString('latin1')]);
   return result;
-}
-
-function earlyHints(raw: Buffer[]): Record<string, string[]> & { link: string[] } {
-  const hints: Record<string, string[]> & { link: string[] } = { link: [] };
-  for (const [name, value] of pairs(raw)) {
-    const lower = name.toLowerCase();
-    hints[lower] = [...(hints[lower] ?? []), value];
-  }
-  return hints;
 }

@@ -123,8 +123,8 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         const problem = problemOf(exchange, error);
         const requestId = randomUUID();
         closeAfterUnreadBody(request, response);
-        sendProblem(response, problem, requestId, isNavigation(request));
-        exchange.finish(response.statusCode, problem, requestId);
+        const status = sendProblem(response, problem, requestId, isNavigation(request));
+        exchange.finish(status, problem, requestId);
       };
       const go = (target: Target) => {
         if (response.destroyed) {

@@ -126,6 +126,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     heldBytes: () => 0,
     queuedWakes: () => 0,
     tunnels: () => 0,
+    http2Connections: () => 0,
     sandboxes: cluster.table.size,
     suspectPods,
     tableEvents: cluster.eventCount,
