@@ -41,7 +41,7 @@ export interface Store {
   list(collection: string, options?: StoreListOptions): StorePage;
   /**
    * Writes the object (undefined: removes it), stamping `metadata.resourceVersion`. Resolves with the stored (for a removal: the last) object
-   * once it survives the death of process and machine. @throws StoreError `conflict` unless the latest object is exactly `expected`
+   * once it survives the death of process and machine. @throws StoreError `conflict` unless the latest object is exactly `expected`, `too_large` over 1.5 MiB
    */
   write(
     collection: string,
@@ -66,6 +66,8 @@ interface Pending {
 /** Versions are reserved this many at a time, so that none is ever given twice, whatever was lost in a crash. */
 const REVISION_BLOCK = 1000;
 const REVISION_KEY = 'revision';
+/** As etcd's default. */
+const LARGEST_OBJECT_BYTES = 1.5 * 1024 * 1024;
 
 /** Opens or creates the store and reads everything in it. */
 export function openStore(options: StoreOptions): Store {
@@ -142,9 +144,10 @@ export function openStore(options: StoreOptions): Store {
     const previous = latest(name, key);
     if (previous !== expected) throw new StoreError('conflict', `${name} ${key} has changed`);
     if (next === undefined && previous === undefined) throw new StoreError('conflict', `${name} ${key} does not exist`);
-    const { revision, ready } = nextRevision();
     const base = (next ?? previous) as KubernetesObject;
-    const object = freeze({ ...base, metadata: { ...base.metadata, resourceVersion: String(revision) } });
+    const object = freeze({ ...base, metadata: { ...base.metadata, resourceVersion: String(assigned + 1) } });
+    const text = next === undefined ? '' : textOf(object, key);
+    const { revision, ready } = nextRevision();
     const type = next === undefined ? 'DELETED' : previous === undefined ? 'ADDED' : 'MODIFIED';
     const change: Change = { type, revision, key, object, ...(previous === undefined ? {} : { previous }) };
 
@@ -161,7 +164,7 @@ export function openStore(options: StoreOptions): Store {
       settle: (error) => (error === undefined ? done.resolve(object) : done.reject(error)),
     };
     queue.push(pending);
-    const commit = next === undefined ? records.remove(recordKey) : records.put(recordKey, JSON.stringify(object));
+    const commit = next === undefined ? records.remove(recordKey) : records.put(recordKey, text);
     (ready === undefined ? commit : Promise.all([ready, commit])).then(
       () => {
         pending.outcome = {};
@@ -208,6 +211,16 @@ export function openStore(options: StoreOptions): Store {
       await environment.close();
     },
   };
+}
+
+/** What is written of an object. @throws StoreError `too_large` */
+function textOf(object: KubernetesObject, key: string): string {
+  const text = JSON.stringify(object);
+  // No character takes more than three bytes.
+  const sizeBytes = text.length * 3 <= LARGEST_OBJECT_BYTES ? 0 : Buffer.byteLength(text);
+  if (sizeBytes <= LARGEST_OBJECT_BYTES) return text;
+  const limits = `would take ${sizeBytes} bytes; the limit is ${LARGEST_OBJECT_BYTES}`;
+  throw new StoreError('too_large', `${object.kind} ${JSON.stringify(key)} ${limits}`);
 }
 
 /** Keys of now, less those that did not exist then, plus those that did. */

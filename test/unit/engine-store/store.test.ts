@@ -56,6 +56,13 @@ describe('the store', () => {
     assert.equal(store.get('things', 'a')?.metadata.labels?.value, '1');
   });
 
+  it('refuses an object of more than 1.5 MiB, and goes on', async () => {
+    const { revision } = store;
+    const large = { ...thing('a'), data: 'ä'.repeat(800_000) } as KubernetesObject;
+    assert.throws(() => store.write('things', 'a', large, undefined), isStoreError('too_large'));
+    assert.equal(Number((await create('a')).metadata.resourceVersion), revision + 1);
+  });
+
   it('refuses to create what is there and to remove what is not', async () => {
     await create('a');
     assert.throws(() => store.write('things', 'a', thing('a'), undefined), isStoreError('conflict'));

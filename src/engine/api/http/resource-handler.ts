@@ -7,7 +7,6 @@ import {
   invalidOptions,
   methodNotAllowed,
   noSuchResource,
-  notFound,
   unsupportedMediaType,
 } from '../errors.ts';
 import type { Caller } from '../kinds/index.ts';
@@ -21,6 +20,7 @@ import {
   parseDeleteOptions,
   patchTypesOf,
   type RequestContext,
+  reportFields,
   type Target,
 } from '../operations/index.ts';
 import { readScale, scaleOf, writeScale } from '../operations/scale.ts';
@@ -88,7 +88,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
         if (endpoint.kind.namespaced && path.namespace === undefined)
           throw methodNotAllowed(endpoint.kind, request.method);
         const shape = shapeOf(call);
-        const body = readBody(request.headers['content-type'], request.body);
+        const body = bodyOf(call, endpoint);
         const created = await operations.create(
           endpoint,
           path.namespace === undefined ? {} : { namespace: path.namespace },
@@ -116,15 +116,14 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     if (subresource === 'log' && endpoint.kind.kind === 'Pod') return log(call, endpoint, target);
     if (endpoint.kind.kind === 'Pod' && ['exec', 'attach', 'portforward'].includes(subresource ?? ''))
       throw upgradeRequired(subresource as string);
-    if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status))
-      throw notFound(endpoint.kind, target.name);
+    if (subresource !== undefined && !(subresource === 'status' && endpoint.kind.status)) throw noSuchResource();
     const part = subresource === 'status' ? ('status' as const) : undefined;
     switch (request.method) {
       case 'GET':
         return representObject(endpoint, operations.get(endpoint, target), shapeOf(call));
       case 'PUT': {
         const shape = shapeOf(call);
-        const body = readBody(request.headers['content-type'], request.body);
+        const body = bodyOf(call, endpoint);
         return representObject(endpoint, await operations.update(endpoint, target, part, body, context), shape);
       }
       case 'PATCH': {
@@ -190,6 +189,14 @@ async function sendLog(
   return reply.type('text/plain').send(Readable.from(all()));
 }
 
+/** The object in a request; a field that is there twice is one that the schema does not know. */
+function bodyOf({ request, context }: Call, endpoint: Endpoint): unknown {
+  const duplicates: string[] = [];
+  const body = readBody(request.headers['content-type'], request.body, (field) => duplicates.push(field));
+  reportFields(endpoint, 'duplicate', duplicates, context);
+  return body;
+}
+
 /** Over HTTP the `Status` of a success carries no code. */
 function withoutCode(answer: object): unknown {
   if (!('code' in answer)) return answer;
@@ -222,12 +229,13 @@ function contextOf(
   caller: Caller,
 ): RequestContext {
   const isApply = mediaType(request.headers['content-type']) === PATCH_TYPES.apply;
+  if (query.fieldManager !== undefined) checkFieldManager(query.fieldManager, request.method);
   const manager =
     query.fieldManager ?? (isApply ? undefined : (request.headers['user-agent'] ?? 'unknown').split('/', 1)[0]);
   const warnings: string[] = [];
   return {
     caller,
-    ...(manager === undefined || manager === '' ? {} : { fieldManager: manager.slice(0, 128) }),
+    ...(manager === undefined || manager === '' ? {} : { fieldManager: manager.slice(0, LONGEST_FIELD_MANAGER) }),
     dryRun: dryRunOf(query.dryRun, request.method),
     fieldValidation: fieldValidationOf(query.fieldValidation, request.method),
     warn: (message) => {
@@ -236,6 +244,21 @@ function contextOf(
     },
   };
 }
+
+/** @throws ApiError Invalid for a name that Kubernetes refuses, too (apimachinery, ValidateFieldManager) */
+function checkFieldManager(name: string, method: string): void {
+  const message =
+    name.length > LONGEST_FIELD_MANAGER
+      ? `Too long: may not be more than ${LONGEST_FIELD_MANAGER} bytes`
+      : /[\p{C}\p{Zl}\p{Zp}]/u.test(name)
+        ? `Invalid value: ${JSON.stringify(name)}: should only contain printable characters`
+        : undefined;
+  if (message === undefined) return;
+  const reason = name.length > LONGEST_FIELD_MANAGER ? 'FieldValueTooLong' : 'FieldValueInvalid';
+  throw invalidOptions(OPTIONS_OF[method] ?? 'PatchOptions', [{ field: 'fieldManager', reason, message }]);
+}
+
+const LONGEST_FIELD_MANAGER = 128;
 
 const OPTIONS_OF: Record<string, string> = {
   POST: 'CreateOptions',

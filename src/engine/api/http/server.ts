@@ -1,9 +1,20 @@
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { ApiError } from '../../../kubernetes/index.ts';
-import { badRequest, failure, forbidden, internalError, methodNotAllowed, noSuchResource } from '../errors.ts';
+import { StoreError } from '../../store/index.ts';
+import {
+  badRequest,
+  failure,
+  forbidden,
+  internalError,
+  methodNotAllowed,
+  noSuchResource,
+  unsupportedMediaType,
+} from '../errors.ts';
 import type { Caller, Kind, ReviewKind } from '../kinds/index.ts';
-import type { Operations } from '../operations/index.ts';
+import { type Operations, PATCH_TYPES } from '../operations/index.ts';
 import type { ReviewHandler } from '../reviews.ts';
 import { mountStreaming, type PodStreams } from '../streaming/index.ts';
 import { authenticate, isOwnHost, type TokenLookup } from './authentication.ts';
@@ -50,7 +61,10 @@ export interface ApiServer {
 }
 
 const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
+const MOST_DRAINED_BYTES = 64 * 1024 * 1024;
+const LONGEST_DRAIN_MS = 5000;
 const PUBLIC_PATHS = new Set(['/healthz', '/livez', '/readyz', '/version']);
+const VERBS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const HALF_HOUR_MS = 1_800_000;
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '::1'];
 
@@ -71,6 +85,7 @@ export async function listen(dependencies: ServerDependencies, options: ListenOp
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 1024 },
     requestTimeout: 60_000,
+    frameworkErrors: (error, _request, reply) => void sendError(reply, error),
   }) as unknown as FastifyInstance;
   await mount(server, dependencies, watches, new Set([...LOOPBACK_NAMES, options.host, ...(options.hostNames ?? [])]));
   await server.listen({ host: options.host, port: options.port });
@@ -117,8 +132,26 @@ async function mount(
     if (!PUBLIC_PATHS.has(request.url.split('?', 1)[0] ?? ''))
       callers.set(request, authenticate(dependencies.tokens, request.headers.authorization));
   });
-  server.setErrorHandler((error, _request, reply) => sendError(reply, error));
-  server.setNotFoundHandler((_request, reply) => sendError(reply, noSuchResource()));
+  // As the body of a request: what is unpacked has no bound, and no client of Kubernetes packs.
+  server.addHook('onRequest', async (request) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity')
+      throw failure(
+        415,
+        'UnsupportedMediaType',
+        `the body of the request is encoded as ${JSON.stringify(encoding.slice(0, 64))}: send it uncompressed`,
+      );
+    const impersonation = Object.keys(request.headers).find((name) => name.startsWith('impersonate-'));
+    if (impersonation !== undefined)
+      throw failure(403, 'Forbidden', `this engine has one user: impersonation (${impersonation}) is not possible`);
+  });
+  server.setErrorHandler(async (error, request, reply) => {
+    await drain(request.raw);
+    return sendError(reply, error);
+  });
+  server.setNotFoundHandler((request, reply) =>
+    sendError(reply, VERBS.includes(request.method) ? noSuchResource() : methodNotAllowed()),
+  );
 
   await mountStreaming(server, dependencies);
   for (const path of ['/healthz', '/livez'])
@@ -144,7 +177,7 @@ async function mount(
   );
   for (const url of ['/api/*', '/apis/*'])
     server.route({
-      method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      method: VERBS,
       url,
       handler: (request, reply) => handle(request, reply, callers.get(request) as Caller),
     });
@@ -169,19 +202,41 @@ function found(document: unknown): unknown {
   return document;
 }
 
+/**
+ * Lets a body that nobody reads come in, within bounds: a client that is cut off while it still sends never sees the answer which says what is wrong.
+ */
+async function drain(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed) return;
+  let leftBytes = MOST_DRAINED_BYTES;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  request.on('data', (chunk: Buffer) => {
+    leftBytes -= chunk.length;
+    if (leftBytes < 0) resolve();
+  });
+  request.once('end', resolve).once('close', resolve).once('error', resolve);
+  request.resume();
+  await Promise.race([promise, delay(LONGEST_DRAIN_MS, undefined, { ref: false })]);
+}
+
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
-  const { status } = apiErrorOf(error);
+  const { status } = apiErrorOf(error, reply.request.method);
   const retry = status.details?.retryAfterSeconds;
   if (retry !== undefined) reply.header('retry-after', String(retry));
   if (status.code === 401) reply.header('www-authenticate', 'Bearer');
   return reply.code(status.code).send(status);
 }
 
-function apiErrorOf(error: unknown): ApiError {
+function apiErrorOf(error: unknown, method: string): ApiError {
   if (error instanceof ApiError) return error;
+  if (error instanceof StoreError && error.code === 'too_large')
+    return failure(413, 'RequestEntityTooLarge', error.message);
   const { code, statusCode, message } = error as { code?: string; statusCode?: number; message?: string };
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return failure(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${BODY_LIMIT_BYTES}`);
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return unsupportedMediaType(
+      method === 'PATCH' ? Object.values(PATCH_TYPES) : ['application/json', 'application/yaml'],
+    );
   return statusCode !== undefined && statusCode < 500 ? badRequest(message ?? 'bad request') : internalError(error);
 }
 

@@ -3,6 +3,7 @@ import { labelSelector, rootSchema } from '../schema/metadata.ts';
 import { integer, intOrString, list, object, required, type Schema, string } from '../schema/schema.ts';
 import { ageColumn, nameColumn } from './columns.ts';
 import type { Kind } from './kind.ts';
+import { networkRuleErrors } from './network-rules.ts';
 
 const peers = (description: string) =>
   list(
@@ -11,8 +12,8 @@ const peers = (description: string) =>
       podSelector: labelSelector,
       namespaceSelector: labelSelector,
       ipBlock: object('A range of addresses.', {
-        cidr: required(string('The range.', { pattern: '^[0-9a-fA-F.:]+/[0-9]+$' })),
-        except: list('Ranges left out.', { type: 'string', pattern: '^[0-9a-fA-F.:]+/[0-9]+$' }),
+        cidr: required(string('The range.')),
+        except: list('Ranges left out.', { type: 'string' }),
       }),
     }),
   );
@@ -62,6 +63,7 @@ export const networkPolicy: Kind = {
       columns: [nameColumn, { name: 'Pod-Selector', description: 'Which Pods.', value: selectorText }, ageColumn],
     },
   ],
+  validate: (next) => networkRuleErrors(next, ['spec']),
   // As the real API server does: Ingress always, Egress where there are egress rules.
   prepareCreate(draft) {
     const spec = (draft.spec ?? {}) as Record<string, unknown>;

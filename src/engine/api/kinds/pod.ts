@@ -6,7 +6,7 @@ import { anyObject, boolean, integer, list, object, required, string, time } fro
 import type { FieldError } from '../schema/validate.ts';
 import type { Kind } from './kind.ts';
 import { podColumns } from './pod-columns.ts';
-import { podSpecErrors } from './pod-rules.ts';
+import { podSpecErrors } from './pod-rules/index.ts';
 
 const containerStatuses = (description: string) =>
   list(
@@ -91,7 +91,7 @@ export const pod: Kind = {
       }
   },
   validate: (next, previous) => [
-    ...podSpecErrors(next.spec, 'spec'),
+    ...podSpecErrors(next.spec, previous?.spec, 'spec'),
     ...(previous === undefined ? [] : immutableSpec(next, previous)),
   ],
   // A Pod that no node runs, or that has ended, has nothing to end in an orderly way (pkg/registry/core/pod, CheckGracefulDelete).

@@ -5,7 +5,8 @@ import { volumeClaimTemplates } from '../schema/volumes.ts';
 import { ageColumn, nameColumn } from './columns.ts';
 import type { Kind } from './kind.ts';
 import { egressRules, ingressRules } from './network-policy.ts';
-import { podTemplateErrors } from './pod-rules.ts';
+import { networkRuleErrors } from './network-rules.ts';
+import { podTemplateErrors } from './pod-rules/index.ts';
 
 /** extensions.agents.x-k8s.io SandboxTemplate (contract section 1.2). */
 export const sandboxTemplate: Kind = {
@@ -47,5 +48,8 @@ export const sandboxTemplate: Kind = {
       columns: [nameColumn, ageColumn],
     },
   ],
-  validate: (next) => podTemplateErrors(next, ['spec', 'podTemplate']),
+  validate: (next, previous) => [
+    ...podTemplateErrors(next, previous, ['spec', 'podTemplate']),
+    ...networkRuleErrors(next, ['spec', 'networkPolicy']),
+  ],
 };

@@ -7,7 +7,7 @@ import type { FieldError } from '../schema/validate.ts';
 import { volumeClaimTemplates } from '../schema/volumes.ts';
 import { ageColumn, conditionColumn, nameColumn } from './columns.ts';
 import type { Kind, KindVersion } from './kind.ts';
-import { podTemplateErrors } from './pod-rules.ts';
+import { podTemplateErrors } from './pod-rules/index.ts';
 
 const DESCRIPTION = 'A sandbox: one Pod with a stable name that can be suspended and resumed.';
 
@@ -50,7 +50,7 @@ const v1alpha1: KindVersion = {
   // Upstream's definition names no columns, and those of such a kind are its name and age.
   columns: [nameColumn, ageColumn],
   scale: { specReplicas: 'replicas', statusReplicas: 'replicas', statusSelector: 'selector' },
-  validate: (next) => podTemplateErrors(next, ['spec', 'podTemplate']),
+  validate: (next, previous) => podTemplateErrors(next, previous, ['spec', 'podTemplate']),
   fromStored(stored) {
     const { operatingMode: mode, ...spec } = partOf(stored, 'spec');
     const { nodeName: _, ...status } = partOf(stored, 'status');
@@ -131,7 +131,7 @@ function schemaOf(spec: Parameters<typeof object>[1], status: Parameters<typeof 
 
 function rulesFor(template: string): NonNullable<Kind['validate']> {
   return (next, previous) => {
-    const errors: FieldError[] = podTemplateErrors(next, ['spec', template]);
+    const errors: FieldError[] = podTemplateErrors(next, previous, ['spec', template]);
     const claims = (value: unknown) => at(value, 'spec', 'volumeClaimTemplates');
     if (previous !== undefined && !isDeepStrictEqual(claims(next), claims(previous)))
       errors.push({

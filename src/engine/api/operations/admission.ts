@@ -23,7 +23,7 @@ export function decode(
   checkType(endpoint, body);
   const unknownFields: string[] = [];
   const object = normalise(schemaOf(endpoint), body, unknownFields) as ApiObject;
-  if (unknownFields.length > 0) reportUnknown(endpoint, unknownFields, context);
+  reportFields(endpoint, 'unknown', unknownFields, context);
   if (!isPlainObject(object.metadata ?? {})) throw invalid(endpoint.kind, '', endpoint.validate(object));
   const metadata = object.metadata ?? ({} as ApiObject['metadata']);
   const { namespace } = target;
@@ -68,9 +68,15 @@ function nameOf({ metadata }: Record<string, unknown>): string {
   return isPlainObject(metadata) && typeof metadata.name === 'string' ? metadata.name : '';
 }
 
-function reportUnknown(endpoint: Endpoint, unknownFields: string[], context: RequestContext): void {
-  if (context.fieldValidation === 'Ignore') return;
-  const sentences = unknownFields.sort().map((field) => `unknown field "${field}"`);
+/** Warns of fields that are too much, or refuses them, as the caller wishes. @throws ApiError BadRequest under strict validation */
+export function reportFields(
+  endpoint: Endpoint,
+  what: 'unknown' | 'duplicate',
+  fields: string[],
+  context: RequestContext,
+): void {
+  if (fields.length === 0 || context.fieldValidation === 'Ignore') return;
+  const sentences = fields.sort().map((field) => `${what} field "${field}"`);
   if (context.fieldValidation === 'Warn') for (const sentence of sentences) context.warn(sentence);
   else
     throw badRequest(

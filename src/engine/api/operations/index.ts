@@ -19,6 +19,7 @@ import { getObject, type ListRequest, listObjects } from './read.ts';
 import { updateObject } from './update.ts';
 import { type WatchRequest, watchObjects } from './watch.ts';
 
+export { reportFields } from './admission.ts';
 export type { Endpoint, OperationDependencies, RequestContext, Target } from './context.ts';
 export { type DeleteRequest, PERMANENT_NAMESPACES, parseDeleteOptions } from './delete.ts';
 export { PATCH_TYPES, type PatchRequest, patchedValue, patchTypesOf } from './patch.ts';

@@ -86,8 +86,11 @@ function checkVersions(endpoint: Endpoint, current: ApiObject, next: ApiObject):
       name,
       `Precondition failed: UID in precondition: ${asked.uid}, UID in object meta: ${uid}`,
     );
-  if (asked.resourceVersion !== undefined && asked.resourceVersion !== '' && asked.resourceVersion !== resourceVersion)
-    throw conflict(endpoint.kind, name);
+  if (asked.resourceVersion === undefined || asked.resourceVersion === '' || asked.resourceVersion === resourceVersion)
+    return;
+  if (/^\d+$/.test(asked.resourceVersion)) throw conflict(endpoint.kind, name);
+  const message = `Invalid value: ${JSON.stringify(asked.resourceVersion)}: must be the version that a read gave`;
+  throw invalid(endpoint.kind, name, [{ field: 'metadata.resourceVersion', reason: 'FieldValueInvalid', message }]);
 }
 
 function withoutStatus(endpoint: Endpoint, before: ApiObject, next: ApiObject): ApiObject {

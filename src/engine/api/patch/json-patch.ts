@@ -11,6 +11,8 @@ interface Operation {
 
 /** More operations than this are refused, as the real API server does. */
 const LONGEST_PATCH = 10_000;
+/** Bytes that all copies of a patch may add, also as there: a few operations could double a document forty times. */
+const LARGEST_COPIES_BYTES = 3 * 1024 * 1024;
 
 /**
  * Applies a JSON patch (RFC 6902) to a copy of the document. @throws ApiError BadRequest for a malformed patch, Invalid (422) when an
@@ -26,7 +28,18 @@ export function applyJsonPatch(document: unknown, patch: unknown): unknown {
       `The allowed maximum operations in a JSON patch is ${LONGEST_PATCH}, got ${patch.length}`,
     );
   let result = structuredClone(document);
-  for (const operation of patch) result = apply(result, check(operation));
+  let copiedBytes = 0;
+  for (const operation of patch) {
+    const checked = check(operation);
+    if (checked.op === 'copy') {
+      copiedBytes += JSON.stringify(read(result, checked.from as string, 'copy')).length;
+      if (copiedBytes > LARGEST_COPIES_BYTES)
+        throw unprocessable(
+          `unable to complete the copy, the accumulated size increase of copy is ${copiedBytes}, exceeding the limit ${LARGEST_COPIES_BYTES}`,
+        );
+    }
+    result = apply(result, checked);
+  }
   return result;
 }
 

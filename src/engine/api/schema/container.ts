@@ -18,6 +18,8 @@ export interface ContainerSchemaOptions {
   defaults: boolean;
 }
 
+/** More would not fit into what a program is started with. */
+const MOST_VARIABLES = 5000;
 const DNS_LABEL = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
 
 /** Schema of one container. */
@@ -31,7 +33,7 @@ export function containerSchema({ defaults }: ContainerSchemaOptions): Schema {
     command: list("Replaces the image's entrypoint.", { type: 'string' }),
     args: list("Replaces the image's command.", { type: 'string' }),
     workingDir: string('Directory in which the command starts.'),
-    env: listBy(['name'], 'Environment variables.', environmentVariable),
+    env: listBy(['name'], 'Environment variables.', environmentVariable, { maxItems: MOST_VARIABLES }),
     envFrom: list('Sources whose every key becomes a variable.', environmentSource),
     ports: listBy(['containerPort', 'protocol'], 'Ports that the container serves.', containerPort),
     resources,

@@ -19,16 +19,22 @@ import {
 import { podSecurityContext } from './security.ts';
 import { imagePullSecrets, volumes } from './volumes.ts';
 
+/** More than any Pod has: a list that goes on for ever is no Pod. */
+const MOST_CONTAINERS = 100;
+
 /** Schema of a Pod's spec; with `defaults` the values that a Pod's own API fills in. */
 export function podSpecSchema(options: { defaults: boolean }): Schema {
   const orDefault = (value: unknown) => (options.defaults ? { default: value } : {});
   const container = containerSchema(options);
   return object('What the Pod runs and how.', {
-    containers: required(listBy(['name'], 'Containers of the Pod; at least one.', container, { minItems: 1 })),
+    containers: required(
+      listBy(['name'], 'Containers of the Pod; at least one.', container, { minItems: 1, maxItems: MOST_CONTAINERS }),
+    ),
     initContainers: listBy(
       ['name'],
       'Containers that end before the others start; sidecars with restartPolicy Always.',
       container,
+      { maxItems: MOST_CONTAINERS },
     ),
     ephemeralContainers: listBy(['name'], 'Containers added for debugging.', namedObject('A container.')),
     restartPolicy: choice(

@@ -25,9 +25,12 @@ export const resources: Schema = object('What the container may use and what is 
   ),
 });
 
+/** Ids of users and groups are 31 bits wide. */
+const MOST_ID = 2 ** 31 - 1;
+
 const common = {
-  runAsUser: integer('User id of the process.', { format: 'int64' }),
-  runAsGroup: integer('Group id of the process.', { format: 'int64' }),
+  runAsUser: integer('User id of the process.', { format: 'int64', minimum: 0, maximum: MOST_ID }),
+  runAsGroup: integer('Group id of the process.', { format: 'int64', minimum: 0, maximum: MOST_ID }),
   runAsNonRoot: boolean('Refuses to run as user 0.'),
   seccompProfile: object('System call filter.', {
     type: required(string('RuntimeDefault, Localhost or Unconfined.')),
@@ -54,7 +57,7 @@ export const securityContext: Schema = object('Rights of the container.', {
 /** Schema of a Pod's `securityContext`. */
 export const podSecurityContext: Schema = object('Rights that all containers share.', {
   ...common,
-  fsGroup: integer('Group that owns the volumes.', { format: 'int64' }),
+  fsGroup: integer('Group that owns the volumes.', { format: 'int64', minimum: 0, maximum: MOST_ID }),
   fsGroupChangePolicy: string('When ownership of volumes is changed.'),
   supplementalGroups: list('More groups of the process.', { type: 'integer' }),
   supplementalGroupsPolicy: string('How groups of the image count.'),

@@ -13,6 +13,7 @@ export interface FieldError {
     | 'FieldValueDuplicate'
     | 'FieldValueNotFound'
     | 'FieldValueTooLong'
+    | 'FieldValueTooMany'
     | 'FieldValueTypeInvalid';
   message: string;
 }
@@ -82,6 +83,14 @@ function fieldError(error: ErrorObject): FieldError {
         field: parent,
         reason: 'FieldValueTypeInvalid',
         message: `Invalid value: ${found}: ${parent} in body must be of type ${wanted}: ${found}`,
+      };
+    }
+    case 'maxItems': {
+      const found = (error.data as unknown[]).length;
+      return {
+        field: parent,
+        reason: 'FieldValueTooMany',
+        message: `Too many: ${found}: must have at most ${error.params.limit} items`,
       };
     }
     case 'maxLength':

@@ -1,3 +1,4 @@
+import { LABEL } from '../names.ts';
 import { labelSelector, localReference } from './metadata.ts';
 import {
   anyObject,
@@ -66,9 +67,7 @@ export const volumes: Schema = listBy(
   ['name'],
   'Volumes that containers may mount.',
   object('A volume; exactly one source is set.', {
-    name: required(
-      string('Name, unique in the Pod.', { minLength: 1, maxLength: 63, pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$' }),
-    ),
+    name: required(string('Name, unique in the Pod.', { minLength: 1, maxLength: 63, pattern: LABEL.source })),
     emptyDir: object('An empty directory that lives as long as the Pod.', {
       medium: string('`Memory` for a tmpfs.'),
       sizeLimit: quantity('Most it may hold.'),
@@ -109,7 +108,7 @@ export const volumeClaimTemplates: Schema = list(
   'Claims for storage, made once for each Sandbox. Cannot change.',
   object('A claim for storage.', {
     metadata: object('Name, labels and annotations of the claim.', {
-      name: string('Name, to which the name of the Sandbox is added.'),
+      name: string('Name, to which the name of the Sandbox is added.', { maxLength: 63, pattern: LABEL.source }),
       labels: { type: 'object', description: 'Labels.', additionalProperties: { type: 'string' } },
       annotations: { type: 'object', description: 'Annotations.', additionalProperties: { type: 'string' } },
     }),

@@ -45,7 +45,7 @@ function parse(selector: string): Requirement[] {
   let position = 0;
   const next = () => tokens[position++] ?? '';
   const fail = (found: string, expected: string) =>
-    badRequest(`unable to parse requirement: found '${found}', expected: ${expected}`);
+    badRequest(`labelSelector: unable to parse requirement: found '${found}', expected: ${expected}`);
 
   function requirement(): Requirement {
     let first = next();
@@ -100,7 +100,9 @@ function checkKey(key: string, fail: (found: string, expected: string) => Error)
   if (key === '' || /^[=!(),]/.test(key)) throw fail(key, 'identifier');
   const problem = qualifiedNameProblem(key);
   if (problem !== undefined)
-    throw badRequest(`unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: ${problem}`);
+    throw badRequest(
+      `labelSelector: unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: ${problem}`,
+    );
   return key;
 }
 

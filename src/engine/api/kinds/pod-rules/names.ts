@@ -1,15 +1,8 @@
-import { at, items, text } from '../object.ts';
-import type { FieldError } from '../schema/validate.ts';
+import { items, text } from '../../object.ts';
+import type { FieldError } from '../../schema/validate.ts';
 
-/** Rules for a Pod blueprint inside another object: its spec at `<path>.spec`. What the object claims as storage are volumes of the Pod. */
-export function podTemplateErrors(object: unknown, path: string[]): FieldError[] {
-  const spec = at(object, ...path, 'spec');
-  const claims = items(object, 'spec', 'volumeClaimTemplates').map((claim) => text(claim, 'metadata', 'name'));
-  return spec === undefined ? [] : podSpecErrors(spec, [...path, 'spec'].join('.'), claims);
-}
-
-/** What is wrong with a Pod spec beyond its schema: names used twice, mounts of volumes that are not there. */
-export function podSpecErrors(spec: unknown, path: string, claims: readonly string[] = []): FieldError[] {
+/** Names used twice, mounts of volumes that are not there. `claims` are volumes, too. */
+export function podNameErrors(spec: unknown, path: string, claims: readonly string[]): FieldError[] {
   const containers = ['initContainers', 'containers'].flatMap((list) =>
     items(spec, list).map((container, index) => ({ container, path: `${path}.${list}[${index}]` })),
   );

@@ -1,0 +1,81 @@
+import { type BadRequest, list, MAPS, map, PODS } from './request.ts';
+
+/** Queries that select nothing that there is, and methods that there are not. */
+export const queries: BadRequest[] = [
+  list(
+    'a selector of labels that is none',
+    `${MAPS}?labelSelector=${encodeURIComponent('a in (')}`,
+    /labelSelector|selector/,
+  ),
+  list('a selector with an unknown operator', `${MAPS}?labelSelector=${encodeURIComponent('a ~ b')}`, /selector|found/),
+  list(
+    'a selector of fields that are not selected by',
+    `${PODS}?fieldSelector=spec.nothing%3D1`,
+    /field label not supported: spec\.nothing/,
+  ),
+  list('a limit that is no number', `${MAPS}?limit=many`, /"many"/),
+  list('a limit below zero', `${MAPS}?limit=-1`, /limit|-1/),
+  list('a token that is none', `${MAPS}?limit=1&continue=xyz`, /continue key is not valid/),
+  list(
+    'a token of somebody else',
+    `${MAPS}?limit=1&continue=${Buffer.from('{"v":"meta.k8s.io/v1","rv":-5,"start":"../../x"}').toString('base64url')}`,
+    /continue/,
+  ),
+  list('a version that is no number', `${MAPS}?resourceVersion=latest`, /resourceVersion|resource version/),
+  list(
+    'a watch from a version that is no number',
+    `${MAPS}?watch=true&resourceVersion=x`,
+    /resourceVersion|resource version/,
+  ),
+  {
+    name: 'a match of versions that there is not',
+    method: 'GET',
+    path: `${MAPS}?resourceVersion=1&resourceVersionMatch=Roughly`,
+    status: 422,
+    reason: 'Invalid',
+    message: /resourceVersionMatch/,
+  },
+  {
+    name: 'a validation that there is not',
+    method: 'POST',
+    path: `${MAPS}?fieldValidation=Maybe`,
+    body: map({}),
+    status: 422,
+    reason: 'Invalid',
+    message: /fieldValidation.*"Ignore", "Strict", "Warn"/,
+  },
+  {
+    name: 'the log of no Pod',
+    method: 'GET',
+    path: `${PODS}/none/log?tailLines=-5`,
+    status: 404,
+    reason: 'NotFound',
+    message: /pods "none" not found/,
+  },
+  {
+    name: 'a method that there is not',
+    method: 'TRACE',
+    path: MAPS,
+    status: 405,
+    reason: 'MethodNotAllowed',
+    message: /does not allow this method/,
+  },
+  {
+    name: 'a POST to an object',
+    method: 'POST',
+    path: `${MAPS}/good`,
+    body: map({}),
+    status: 405,
+    reason: 'MethodNotAllowed',
+    message: /not supported|does not allow/,
+  },
+  {
+    name: 'an answer that nobody can give',
+    method: 'GET',
+    path: MAPS,
+    headers: { accept: 'image/png' },
+    status: 406,
+    reason: 'NotAcceptable',
+    message: /application\/json/,
+  },
+];
