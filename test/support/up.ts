@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
@@ -36,9 +37,19 @@ export interface UpOptions {
   timeoutMs?: number;
 }
 
-/** Starts the engine and the router on free ports and resolves once the banner is complete. @throws Error with the output if it ends first */
-export async function startUp(options: UpOptions): Promise<RunningUp> {
-  const stateDirectory = options.stateDirectory ?? join(options.directory, '.sandbox-router');
+/** Starts engine and router, and kills them after that time, whether or not they are ready. The command is to be the program itself. */
+export async function killWhileStarting(options: UpOptions, afterMs: number): Promise<void> {
+  const child = spawnUp(options);
+  for (const stream of [child.stdout, child.stderr]) stream?.resume();
+  await delay(afterMs);
+  await end(child, () => child.kill('SIGKILL'));
+}
+
+function stateDirectoryOf(options: UpOptions): string {
+  return options.stateDirectory ?? join(options.directory, '.sandbox-router');
+}
+
+function spawnUp(options: UpOptions) {
   const [command = 'npm', ...first] = options.command ?? ['npm', 'start', '--'];
   const flags = [
     '--listen',
@@ -48,14 +59,20 @@ export async function startUp(options: UpOptions): Promise<RunningUp> {
     '--engine-listen',
     '127.0.0.1:0',
     '--state-dir',
-    stateDirectory,
+    stateDirectoryOf(options),
   ];
-  const child = spawn(command, [...first, ...flags, '--runtime', options.runtime ?? 'gvisor'], {
+  return spawn(command, [...first, ...flags, '--runtime', options.runtime ?? 'gvisor'], {
     cwd: options.directory,
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
     env: { ...process.env, ...options.environment },
   });
+}
+
+/** Starts the engine and the router on free ports and resolves once the banner is complete. @throws Error with the output if it ends first */
+export async function startUp(options: UpOptions): Promise<RunningUp> {
+  const stateDirectory = stateDirectoryOf(options);
+  const child = spawnUp(options);
   let output = '';
   const banner = Promise.withResolvers<void>();
   for (const stream of [child.stdout, child.stderr])

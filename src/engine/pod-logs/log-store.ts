@@ -22,6 +22,8 @@ export interface LogStore {
   /** What is known now; undefined where there is no log. */
   look(podUid: string): LogIndex | undefined;
   remove(podUid: string): void;
+  /** Pods of which anything is kept. */
+  podUids(): string[];
   close(): void;
 }
 
@@ -117,6 +119,7 @@ export function createLogStore({ directory, keepBytes, failed }: LogStoreOptions
       known.delete(podUid);
       for (const path of [pathOf(podUid), indexOf(podUid)]) rmSync(path, { force: true });
     },
+    podUids: () => [...new Set(readdirSync(directory).map((file) => file.slice(0, file.lastIndexOf('.'))))],
     close: () => clearInterval(timer),
   };
 }

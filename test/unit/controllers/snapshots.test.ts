@@ -16,8 +16,11 @@ import {
   POD_SNAPSHOT_MANUAL_TRIGGERS,
   POD_SNAPSHOT_POLICIES,
   POD_SNAPSHOTS,
+  PODS,
+  type Pod,
   type PodSnapshot,
   type PodSnapshotManualTrigger,
+  RESTORE_ANNOTATION,
   SANDBOXES,
   type Sandbox,
   SNAPSHOT_ANNOTATION,
@@ -166,6 +169,30 @@ describe('PodSnapshots', () => {
     await world.client.delete(POD_SNAPSHOTS, { namespace: 'default', name: 'forged' });
     await world.client.delete(POD_SNAPSHOTS, { namespace: 'default', name: 'box-1' });
     await until('the data is gone', discarded);
+  });
+
+  it('at the start, data whose PodSnapshot went while nobody watched is removed, unless somebody needs it still', async () => {
+    writeData('left', identityOf('box-4'));
+    writeData('slept-in', identityOf('box-3'));
+    writeData('restoring', identityOf('box-2'));
+    await publish('standing', identityOf('box-1'));
+    await world.patch(SANDBOXES, 'box', { metadata: { annotations: { [SNAPSHOT_ANNOTATION]: 'slept-in' } } });
+    await world.create<Pod>(PODS, {
+      metadata: { name: 'box', annotations: { [RESTORE_ANNOTATION]: 'restoring' } },
+      spec: { containers: [{ name: 'main', image: 'test' }] },
+    });
+    await start();
+    assert.deepEqual(snapshots.list().sort(), ['restoring', 'slept-in', 'standing']);
+  });
+
+  it('once the processes of a snapshot go on, it is said whether a PodSnapshot stands for its data', async () => {
+    const publisher = createSnapshotPublisher(world.client, () => new Date());
+    const kept = await publish('kept', identityOf('box-1', { cause: 'trigger' }));
+    const outlived = (id: string, podSnapshot: PodSnapshotIdentity) =>
+      publisher({ change: 'outlived', id, record: { address: '', podSnapshot }, sizeBytes: 0 });
+    assert.deepEqual(await outlived('kept', kept), { stands: true });
+    await world.client.delete(POD_SNAPSHOTS, { namespace: 'default', name: 'box-1' });
+    assert.deepEqual(await outlived('kept', kept), { stands: false });
   });
 
   it('at the start, a snapshot of another runsc is not Ready', async () => {

@@ -44,8 +44,8 @@ export interface PodControllerOptions {
   /** Where sandboxes resolve names; they can resolve none without it. */
   nameServer?: string;
   now?: () => Date;
-  /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves. */
-  podSnapshotChanged(change: PodSnapshotChange): Promise<void>;
+  /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves, with whether one still stands for the data. */
+  podSnapshotChanged(change: PodSnapshotChange): Promise<{ stands: boolean }>;
   failed(what: string, error: unknown): void;
 }
 
@@ -237,6 +237,9 @@ export function startPodController(options: PodControllerOptions): PodController
     else
       options
         .podSnapshotChanged({ change: 'outlived', id, record, sizeBytes: 0 })
+        .then(({ stands }) => {
+          if (!stands) discardSnapshot(id);
+        })
         .catch((error) => options.failed(`snapshot ${id}`, error));
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -52,6 +52,9 @@ const LAST_LINES = 10;
 const LAST_BYTES = 2048;
 /** How long the first status of a container waits for readiness: one write instead of two. */
 const READY_AT_ONCE_MS = 60;
+
+/** Directory of files that Pods share, beside those of the Pods. */
+const RESOLVERS = 'resolvers';
 
 /** Why a container waits, by what kept it from being made, in the words of a kubelet. */
 const WAITING_REASONS: Readonly<Record<string, string>> = {
@@ -113,7 +116,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     const place = { pod, address: attachment.address };
     const data = podDataOf(options.client, pod);
     const directory = filesOf(record.uid);
-    const resolver = resolverFile(join(options.filesDirectory, 'resolvers'), pod, options.nameServer);
+    const resolver = resolverFile(join(options.filesDirectory, RESOLVERS), pod, options.nameServer);
     const spec = containerSpecOf(pod, image, {
       id: record.containerId,
       network: attachment,
@@ -326,6 +329,24 @@ export function createPodRunner(options: PodRunnerOptions) {
       logs.remove(uid);
       rmSync(filesOf(uid), { recursive: true, force: true });
       options.claims.release(uid);
+    },
+
+    /** Removes what is kept of Pods that are not there any more: an engine that died while it discarded one got no further. */
+    sweep: (isThere: (uid: string) => boolean): void => {
+      for (const uid of logs.podUids()) if (!isThere(uid)) logs.remove(uid);
+      const files = existsSync(options.filesDirectory) ? readdirSync(options.filesDirectory) : [];
+      for (const uid of files)
+        if (uid !== RESOLVERS && !isThere(uid)) rmSync(filesOf(uid), { recursive: true, force: true });
+    },
+
+    /** A container of an earlier engine that runs: what that one did not get to note is made up for. */
+    foundRunning: (pod: Pod, local: LocalPod): void => {
+      const restored = pod.metadata.annotations?.[RESTORE_ANNOTATION];
+      if (restored !== undefined && snapshots.exists(restored)) local.restoredFrom = restored;
+      if (local.record.startedAt !== undefined) return;
+      // Without it the next start would go back to the snapshot that this one came from.
+      local.record.startedAt = rfc3339(options.now());
+      records.write(local.record);
     },
   };
 }

@@ -58,6 +58,7 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
     const address = suspendedIn === undefined ? undefined : options.snapshots.recordOf(suspendedIn)?.address;
     if (suspendedIn !== undefined && address) network.reserve(suspendedIn, address);
   }
+  runner.sweep((uid) => byUid.has(uid));
   await discardUnused(options, byUid);
 }
 
@@ -80,6 +81,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
     return;
   }
   if (state.state === 'running') {
+    runner.foundRunning(pod, local);
     local.container = { phase: 'running', ready: false };
     await Promise.race([runner.follow(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
     return;

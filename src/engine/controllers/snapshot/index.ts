@@ -4,9 +4,12 @@ import {
   POD_SNAPSHOT_POLICIES,
   POD_SNAPSHOT_STORAGE_CONFIGS,
   POD_SNAPSHOTS,
+  PODS,
+  type Pod,
   type PodSnapshot,
   type PodSnapshotManualTrigger,
   type PodSnapshotPolicy,
+  RESTORE_ANNOTATION,
   type ResourceClient,
   type ResourceType,
   SANDBOXES,
@@ -125,9 +128,30 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     },
     watching('snapshot triggers'),
   );
-  const judged = podSnapshots.synced.then(() => {
+  const judged = podSnapshots.synced.then(async () => {
+    await discardUnclaimed();
     for (const snapshot of podSnapshots.values()) judge(snapshot);
   });
+
+  /**
+   * Removes data whose PodSnapshot went before this controller watched: the garbage collector is there first. What a Pod is being stopped into or started from,
+   * and what a Sandbox sleeps in, stays.
+   */
+  async function discardUnclaimed(): Promise<void> {
+    const [pods, sandboxes] = await Promise.all([client.list<Pod>(PODS), client.list<Sandbox>(SANDBOXES)]);
+    const used = new Set<string | undefined>();
+    for (const { metadata } of pods.items) used.add(metadata.uid).add(metadata.annotations?.[RESTORE_ANNOTATION]);
+    for (const { metadata } of sandboxes.items) used.add(metadata.annotations?.[SNAPSHOT_ANNOTATION]);
+    for (const id of snapshots.list()) {
+      const identity = snapshots.recordOf(id)?.podSnapshot;
+      if (
+        identity !== undefined &&
+        !used.has(id) &&
+        podSnapshots.get(`${identity.namespace}/${identity.name}`) === undefined
+      )
+        await snapshots.discard(id);
+    }
+  }
 
   /** Whether the data of a PodSnapshot is there and of use on this machine. */
   function judge(snapshot: PodSnapshot): void {

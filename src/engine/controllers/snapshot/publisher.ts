@@ -33,18 +33,23 @@ export function createSnapshotPublisher(client: ResourceClient, now: () => Date)
     await client.patch(POD_SNAPSHOTS, object.metadata, patch, { type: 'merge', subresource: 'status' });
   }
 
-  /** A snapshot taken by suspending has done its duty, unless a policy keeps such ones. */
-  async function outlived({ id, record: { podSnapshot } }: PodSnapshotChange): Promise<void> {
-    if (podSnapshot?.cause !== 'suspend') return;
+  /** A snapshot taken by suspending has done its duty, unless a policy keeps such ones. Resolves with whether anything stands for its data. */
+  async function outlived({ id, record: { podSnapshot } }: PodSnapshotChange): Promise<boolean> {
+    if (podSnapshot === undefined) return false;
     const object = await find<PodSnapshot>(client, POD_SNAPSHOTS, podSnapshot);
-    if (object === undefined || object.status?.storage?.id !== id) return;
+    // Deleted while its data was needed for the start that is over now.
+    if (object === undefined || object.status?.storage?.id !== id) return false;
+    if (podSnapshot.cause !== 'suspend') return true;
     const { items } = await client.list<PodSnapshotPolicy>(POD_SNAPSHOT_POLICIES, {
       namespace: podSnapshot.namespace,
     });
     if (!items.some((policy) => isRetainedBy(policy, object))) await deleteIfThere(client, POD_SNAPSHOTS, object);
+    return true;
   }
 
-  return async (change: PodSnapshotChange): Promise<void> => {
-    await (change.change === 'taken' ? taken(change) : outlived(change));
+  return async (change: PodSnapshotChange): Promise<{ stands: boolean }> => {
+    if (change.change === 'outlived') return { stands: await outlived(change) };
+    await taken(change);
+    return { stands: true };
   };
 }

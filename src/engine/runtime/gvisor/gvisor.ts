@@ -14,6 +14,7 @@ import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, t
 import {
   CHECKPOINT_SCRIPT,
   discardPartial,
+  discardSnapshot,
   estimateSnapshotBytes,
   isBeingWritten,
   PARTIAL_SUFFIX,
@@ -188,16 +189,14 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       return verifySnapshot(directory);
     },
 
-    discardSnapshot: async (directory) => {
-      discardPartial(directory);
-      rmSync(directory, { recursive: true, force: true });
-    },
+    discardSnapshot,
 
     state: async (id): Promise<ContainerState> => {
       const known = attached.get(id);
       if (known?.exitCode !== undefined) return { state: 'exited', exitCode: known.exitCode };
       const state = await runscState(id);
-      if (state !== undefined && state.status !== 'stopped' && isAlive(state.pid)) {
+      // One that was made and not started never will be: whoever was to start it died in between.
+      if (state !== undefined && state.status !== 'stopped' && state.status !== 'created' && isAlive(state.pid)) {
         attach(id);
         return { state: 'running' };
       }
