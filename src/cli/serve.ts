@@ -85,6 +85,10 @@ function sharedAmong(options: RouterOptions, workers: Settings['workers']): Rout
       heldBytes: part(heldBytes),
       concurrentWakes: part(concurrentWakes),
     },
+    sleepLimits: {
+      sleepingPerSandbox: part(options.sleepLimits.sleepingPerSandbox),
+      sleepingTotal: part(options.sleepLimits.sleepingTotal),
+    },
   };
 }
 
@@ -129,6 +133,7 @@ function routerOptions(
       heldBytes: settings.heldBytes,
       concurrentWakes: settings.concurrentWakes,
     },
+    sleepLimits: { sleepingPerSandbox: settings.sleepingPerSandbox, sleepingTotal: settings.sleepingTotal },
     quietAgents: { unfurlers: settings.unfurlerAgents, monitors: settings.monitorAgents },
     timeouts: { ...DEFAULT_TIMEOUTS, ...settings.timeouts },
     maxTableAgeMs: settings.maxTableAgeMs,

@@ -194,6 +194,22 @@ export const settings = {
     commands: routers,
     parse: count,
   }),
+  sleepingPerSandbox: define({
+    key: 'sleepingPerSandbox',
+    description: 'connections of clients that sleep with one paused sandbox; more are closed',
+    placeholder: 'count',
+    default: 100,
+    commands: routers,
+    parse: count,
+  }),
+  sleepingTotal: define({
+    key: 'sleepingTotal',
+    description: 'connections that sleep with paused sandboxes in all',
+    placeholder: 'count',
+    default: 10_000,
+    commands: routers,
+    parse: count,
+  }),
   concurrentWakes: define({
     key: 'concurrentWakes',
     description: 'wakes at once in this process; others wait in a queue that is fair between tenants',

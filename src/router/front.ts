@@ -13,7 +13,7 @@ import { accessLine } from './access-line.ts';
 import { createEventLog, createUrls, registerControlApi } from './api/index.ts';
 import type { ClusterView } from './cluster.ts';
 import { registerConsole } from './console/index.ts';
-import { createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
+import { createLines, createTrustedProxies, createTunnels, createUpstreamPools } from './forward/index.ts';
 import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS } from './identity/index.ts';
 import { idleTimeouts } from './idle-pausing.ts';
@@ -58,12 +58,9 @@ export function createFront(
 ): Front {
   const { policy } = options;
   const { table, writer } = cluster;
-  const pools = createUpstreamPools();
-  const tunnels = createTunnels();
-  table.onRetired((uid) => {
-    pools.closePod(uid);
-    tunnels.closePod(uid);
-  });
+  const lines = createLines(table, options.sleepLimits);
+  const pools = createUpstreamPools(lines);
+  const tunnels = createTunnels(lines);
   const waker = createWaker({
     writer,
     table,
@@ -137,6 +134,7 @@ export function createFront(
     queuedWakes: waker.queuedCount,
     tunnels: tunnels.count,
     http2Connections: () => http2.connectionCount(),
+    sleeping: lines.sleeping,
     sandboxes: table.size,
     suspectPods: table.suspectCount,
     tableEvents: cluster.eventCount,
@@ -184,6 +182,7 @@ export function createFront(
     writer,
     transitions,
     table,
+    sleepingOf: lines.sleepingOf,
     identity: options.identity,
     anonymous: ANONYMOUS,
     limits,
@@ -221,6 +220,7 @@ export function createFront(
       }, options.drainTimeoutMs);
       await closed;
       clearTimeout(timer);
+      lines.close();
       waker.close();
       clearInterval(usesTimer);
       transitions.close();

@@ -1,6 +1,7 @@
 import type { Http2Settings, Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
+import type { SleepLimits } from './forward/index.ts';
 import type { TlsOptions } from './front-listener.ts';
 import type { Identity, Links, ScopedTokenKey } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
@@ -50,6 +51,7 @@ export interface FrontOptions {
   browsers: BrowserSettings;
   idle: IdleOptions;
   wakeLimits: WakeLimits;
+  sleepLimits: SleepLimits;
   /** Texts in `User-Agent` of those who neither wake nor use; `default` stands for those built in. */
   quietAgents: { unfurlers: readonly string[]; monitors: readonly string[] };
   timeouts: Timeouts;

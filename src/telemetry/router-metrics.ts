@@ -19,6 +19,7 @@ export interface RouterGauges {
   queuedWakes(): number;
   tunnels(): number;
   http2Connections(): number;
+  sleeping(): number;
   sandboxes(): number;
   suspectPods(): number;
   tableEvents(): number;
@@ -99,6 +100,7 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   gauge('sandbox_router_queued_wakes', 'Wakes that wait for their turn.', gauges.queuedWakes);
   gauge('sandbox_router_http2_connections', 'Open connections of HTTP/2.', gauges.http2Connections);
   gauge('sandbox_router_open_tunnels', 'Open WebSockets and other upgraded connections.', gauges.tunnels);
+  gauge('sandbox_router_sleeping_sockets', 'Connections of clients that sleep with their sandbox.', gauges.sleeping);
   gauge('sandbox_router_table_sandboxes', 'Sandboxes in the routing table.', gauges.sandboxes, 'max');
   gauge(
     'sandbox_router_suspect_pods',

@@ -13,6 +13,14 @@ export interface SandboxView {
   port: number;
   path: string;
   isolated: boolean;
+  /** Connections of clients to this router that sleep with it. */
+  sleepingSockets: number;
+}
+
+/** What a view is made of beside the route. */
+export interface ViewOptions {
+  table: Pick<RoutingTable, 'isRoutable'>;
+  sleepingOf(namespace: string, name: string): number;
 }
 
 /** What a sandbox does. Asked to pause is not paused: its pod may still be there, on its way out. */
@@ -24,7 +32,7 @@ export function stateOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): 
 }
 
 /** The sandbox of a route as callers see it. */
-export function viewOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): SandboxView {
+export function viewOf(route: Route, { table, sleepingOf }: ViewOptions): SandboxView {
   const { sandbox } = route;
   return {
     name: sandbox.name,
@@ -35,5 +43,6 @@ export function viewOf(route: Route, table: Pick<RoutingTable, 'isRoutable'>): S
     port: sandbox.port,
     path: `/${sandbox.name}.${sandbox.namespace}/`,
     isolated: sandbox.isolated,
+    sleepingSockets: sleepingOf(sandbox.namespace, sandbox.name),
   };
 }

@@ -7,11 +7,11 @@ import { type Problem, ProblemError } from '../problem.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
 import type { Callers } from './caller.ts';
-import { type SandboxView, viewOf } from './sandbox-view.ts';
+import { type SandboxView, type ViewOptions, viewOf } from './sandbox-view.ts';
 import * as schemas from './schemas.ts';
 
 /** What the routes of sandboxes need. */
-export interface SandboxRoutesOptions {
+export interface SandboxRoutesOptions extends Pick<ViewOptions, 'sleepingOf'> {
   writer: SandboxWriter;
   table: RoutingTable;
   limits: Limits;
@@ -69,7 +69,7 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
     }
     callers.did(request, running ? 'resumed' : 'paused', { namespace: sandbox.namespace, sandbox: sandbox.name });
     reply.code(202);
-    return viewOf(table.find(sandbox.namespace, sandbox.name) ?? route, table);
+    return viewOf(table.find(sandbox.namespace, sandbox.name) ?? route, options);
   }
 
   fastify.get(
@@ -89,7 +89,7 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
       for (const route of table.routes()) {
         if (namespace !== undefined && route.sandbox.namespace !== namespace) continue;
         if (!maySee(principal, route.sandbox)) continue;
-        if ((await principal.mayProxy?.(route.sandbox)) !== false) items.push(viewOf(route, table));
+        if ((await principal.mayProxy?.(route.sandbox)) !== false) items.push(viewOf(route, options));
       }
       return { items };
     },
@@ -98,7 +98,7 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
   fastify.get(
     '/-/v1/sandboxes/:name',
     { schema: { summary: 'One sandbox', ...one, response: { 200: schemas.sandboxView, '4xx': schemas.problem } } },
-    async (request) => viewOf((await callers.sandbox(request)).route, table),
+    async (request) => viewOf((await callers.sandbox(request)).route, options),
   );
   for (const [verb, operatingMode, summary] of [
     ['pause', 'Suspended', 'Snapshot a sandbox and stop it'],
@@ -123,7 +123,7 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
       const { pod } = route;
       const routable = table.isRoutable(route);
       return {
-        ...viewOf(route, table),
+        ...viewOf(route, options),
         address: routable ? pod?.address : null,
         podUid: routable ? pod?.uid : null,
         suspectPorts: routable ? [...(pod?.suspectPorts?.keys() ?? [])] : [],

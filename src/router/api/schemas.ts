@@ -67,6 +67,11 @@ export const sandboxView = answer('A sandbox.', {
   port: { type: 'integer', description: 'Port that its URL reaches.' },
   path: text('Its URL in path form, relative to this router.'),
   isolated: { type: 'boolean', description: 'False where its runtime isolates nothing.' },
+  sleepingSockets: {
+    type: 'integer',
+    minimum: 0,
+    description: 'WebSockets and streams to this router that sleep with it.',
+  },
 });
 /** Several sandboxes. */
 export const sandboxList = answer('Sandboxes.', { items: { type: 'array', items: sandboxView } });

@@ -98,7 +98,7 @@ export function registerSnapshotRoutes(
       await startSandbox(options, principal, route, 'restore');
       callers.did(request, 'restored', { namespace, sandbox: name });
       reply.code(202);
-      return viewOf(table.find(namespace, name) ?? route, table);
+      return viewOf(table.find(namespace, name) ?? route, options);
     },
   );
 }

@@ -4,14 +4,14 @@ import type { Dispatcher } from 'undici';
 import type { Timeouts } from '../../config/index.ts';
 import type { ProblemCode } from '../problem.ts';
 import { BodyTooLargeError, type BytePacer } from './pacing.ts';
-import type { UpstreamPools } from './pools.ts';
+import type { PausableAnswer, UpstreamPool } from './pools.ts';
 import { type RewriteContext, responseHeaders } from './response-headers.ts';
 
 /** One request ready to go to a pod. */
 export interface ForwardRequest {
   request: IncomingMessage;
   response: ServerResponse;
-  pool: ReturnType<UpstreamPools['get']>;
+  pool: UpstreamPool;
   timeouts: Timeouts;
   /** Path and query, byte for byte. */
   path: string;
@@ -65,7 +65,7 @@ export function forwardHttp(forward: ForwardRequest): void {
 }
 
 /** The undici handler of one request: a class, as its dispatch calls methods on one object and a closure each would cost more. */
-class HttpForward implements Dispatcher.DispatchHandler {
+class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
   readonly forward: ForwardRequest;
   controller: Dispatcher.DispatchController | undefined;
   dials = 0;
@@ -81,9 +81,13 @@ class HttpForward implements Dispatcher.DispatchHandler {
   onClose: (() => void) | undefined;
   /** For requests whose whole time is bounded. */
   timer: NodeJS.Timeout | undefined;
+  /** Asked for events: such an answer may be silent for as long as its sandbox sleeps, so its silence is timed here. */
+  readonly events: boolean;
+  silence: NodeJS.Timeout | undefined;
 
   constructor(forward: ForwardRequest) {
     this.forward = forward;
+    this.events = asksForEvents(forward.headers);
   }
 
   dispatch(): void {
@@ -101,7 +105,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
         headers: forward.headers,
         body: forward.body,
         headersTimeout: forward.timeouts.responseHeaderMs,
-        bodyTimeout: forward.timeouts.idleStreamMs,
+        bodyTimeout: this.events ? 0 : forward.timeouts.idleStreamMs,
         // A held-back answer must not hold back other requests of the connection, and a body is sent while the answer may begin.
         blocking: false,
       },
@@ -122,8 +126,33 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.timer);
-    this.controller?.abort(new Error('the client left'));
+    this.silent(false);
+    // A sandbox that sleeps hears of it when it is awake.
+    this.forward.pool.whenAwake(() => this.controller?.abort(new Error('the client left')));
     this.forward.done(499, undefined);
+  }
+
+  /** Begins or ends the timing of silence. */
+  silent(timed: boolean): void {
+    if (!this.events) return;
+    clearTimeout(this.silence);
+    const { idleStreamMs } = this.forward.timeouts;
+    if (timed && idleStreamMs > 0) this.silence = setTimeout(() => this.tooSilent(), idleStreamMs);
+    else if (!timed && this.ended) this.forward.pool.streams.delete(this);
+  }
+
+  tooSilent(): void {
+    const error = Object.assign(new Error('the sandbox is silent'), { code: 'UND_ERR_BODY_TIMEOUT' });
+    this.onResponseError(undefined, error);
+    this.controller?.abort(error);
+  }
+
+  pause(): void {
+    this.silent(false);
+  }
+
+  resume(): void {
+    this.silent(true);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -144,6 +173,10 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (statusCode < 200) {
       this.interim(statusCode, statusText ?? '', raw);
       return;
+    }
+    if (this.events) {
+      forward.pool.streams.add(this);
+      this.silent(true);
     }
     const headers = responseHeaders(raw, forward.rewrite);
     forward.head(statusCode, headers);
@@ -172,6 +205,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.silence?.refresh();
     if (this.streams) this.forward.moved(chunk);
     else if (chunk.length === this.length && chunk.length <= SMALL_BODY_BYTES) {
       this.whole = chunk;
@@ -254,6 +288,7 @@ class HttpForward implements Dispatcher.DispatchHandler {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.timer);
+    this.silent(false);
     if (this.onClose !== undefined) this.forward.response.off('close', this.onClose);
     this.forward.done(status, failure);
   }
@@ -308,6 +343,16 @@ function reasonOf(statusText = ''): string {
   return Buffer.from(statusText.replaceAll('\ufffd', '?'))
     .toString('latin1')
     .replace(/[^\t -~\x80-\xff]/g, '?');
+}
+
+/** Whether a request's headers (name, value, …) ask for server-sent events, as an EventSource does. */
+function asksForEvents(headers: readonly string[]): boolean {
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] as string;
+    if (name.length === 6 && name.toLowerCase() === 'accept')
+      return (headers[index + 1] as string).startsWith('text/event-stream');
+  }
+  return false;
 }
 
 /** Declared length of a body, or -1: then it is a stream, or there is none. */

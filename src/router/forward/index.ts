@@ -1,8 +1,10 @@
 export { addForwardingHeaders, createTrustedProxies, type TrustedProxies } from './forwarding-headers.ts';
 export { type ForwardRequest, forwardHttp, type UpstreamFailure } from './http.ts';
+export { createLines, type Lines, type SleepLimits } from './lines.ts';
 export { type BytePacer, createPacedStream } from './pacing.ts';
 export { createUpstreamPools, type UpstreamPools } from './pools.ts';
 export { type ScannedHeaders, scanHeaders } from './request-headers.ts';
 export type { BrowserRewrite, RewriteContext } from './response-headers.ts';
-export { createTunnels, type Tunnels } from './upgrade.ts';
+export type { WakeRefusal } from './tunnel.ts';
+export { createTunnels, type Tunnels } from './tunnels.ts';
 export { webSocketRefusal } from './websocket-refusal.ts';

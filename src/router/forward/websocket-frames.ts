@@ -8,6 +8,8 @@ export interface FrameTracker {
   /** Goes on past the whole chunk; whether it had anything of a data frame, and not of control frames alone (ping, pong, close). */
   advance(chunk: Buffer): boolean;
   atBoundary(): boolean;
+  /** Whether a whole message is the last thing that came: between its frames stand control frames alone. */
+  betweenMessages(): boolean;
 }
 
 /** A tracker at the beginning of a direction. */
@@ -18,6 +20,8 @@ export function createFrameTracker(): FrameTracker {
   let payloadBytes = 0;
   /** Whether the current frame carries data: its opcode is below 8. */
   let data = false;
+  /** Whether a message goes on in another frame. */
+  let fragmented = false;
 
   /** Consumes bytes of the chunk from `at` up to the end of a frame or of the chunk; returns where it stopped. */
   function step(chunk: Buffer, at: number): number {
@@ -29,6 +33,7 @@ export function createFrameTracker(): FrameTracker {
         if (headBytes < wanted) continue;
         payloadBytes = payloadLength(head);
         data = ((head[0] as number) & 0x0f) < 8;
+        if (data) fragmented = ((head[0] as number) & 0x80) === 0;
         headBytes = 0;
         if (payloadBytes === 0) return position;
         break;
@@ -42,6 +47,7 @@ export function createFrameTracker(): FrameTracker {
   const atBoundary = () => headBytes === 0 && payloadBytes === 0;
   return {
     atBoundary,
+    betweenMessages: () => atBoundary() && !fragmented,
     boundaryIn: (chunk) => {
       if (atBoundary()) return 0;
       let position = 0;

@@ -66,7 +66,7 @@ export class HttpExchange implements ForwardRequest {
     this.request = exchange.request;
     this.response = response;
     this.timeouts = timeoutsFor(target, timeouts);
-    this.pool = pools.get(target.pod, target.port, this.timeouts.connectMs);
+    this.pool = pools.get(target.route, target.pod, target.port, this.timeouts.connectMs);
     this.path = target.address.rest;
     this.headers = headers;
     const { tenant } = target.principal;

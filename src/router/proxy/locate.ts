@@ -31,6 +31,7 @@ import {
 import { type AmbientOptions, ambientCredential, principalByQuery, takeQueryToken } from './ambient.ts';
 import type { BrowserGate, BrowserRequest } from './browser-gate.ts';
 import type { Exchange, Target } from './exchange.ts';
+import { wakeRequestOf } from './wake-request.ts';
 
 /** What finding a sandbox for a request needs. */
 export interface LocateOptions {
@@ -237,8 +238,7 @@ export function createLocate(options: LocateOptions): Locate {
     const { tenant } = principal;
     const { request } = exchange;
     const { pod, waitedMs, wake } = await approach(options.waker, options.asleep, {
-      route,
-      port,
+      ...wakeRequestOf(options, exchange, principal, route, port),
       method: request.method ?? 'GET',
       path: address.rest,
       intent,
@@ -249,18 +249,6 @@ export function createLocate(options: LocateOptions): Locate {
       callerTimeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
       bytes: heldBytesOf({ ...scanned, rawHeaders: request.rawHeaders, url: request.url ?? '' }),
       signal: closeSignal(client),
-      mayWake: principal.scopes.has('wake'),
-      tenant: { name: tenant.name, weight: tenant.weight, concurrentWakes: tenant.limits.concurrentWakes },
-      beginning: () => {
-        const refused = options.limits.beginWake(tenant, route, performance.now());
-        if (refused === undefined) options.woke(exchange);
-        return refused;
-      },
-      ended: (wake) => {
-        options.limits.endWake(route);
-        if (wake.woke) options.wakeEnded(exchange, wake);
-      },
-      held: () => options.limits.hold(tenant, route) ?? (() => options.limits.release(tenant, route)),
     });
     refuseIf(options.refusedByClass(tenant, route, pod));
     return { address, scanned, principal, route, port, pod, waitedMs, intent, wake };

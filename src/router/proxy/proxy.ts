@@ -13,11 +13,12 @@ import {
   webSocketRefusal,
 } from '../forward/index.ts';
 import { OwnAnswer } from '../own-answer.ts';
-import { type Problem, type ProblemCode, ProblemError, problemBytes, sendProblem } from '../problem.ts';
+import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
 import { type ActivityTracker, isNavigation } from '../wake/index.ts';
 import { Exchange, type ExchangeEnd, type RequestOutcome, type Target, timeoutsFor } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { createLocate, type LocateOptions } from './locate.ts';
+import { TRY_LATER, wakeForData } from './wake-request.ts';
 
 /** What the proxy is made of. */
 export interface ProxyOptions extends LocateOptions {
@@ -33,16 +34,6 @@ export interface ProxyOptions extends LocateOptions {
   /** Told of failures that are the router's own. */
   report(what: string, error: unknown): void;
 }
-
-/** What passes: a WebSocket that is refused for it is told to come again. */
-const TRY_LATER: ReadonlySet<ProblemCode> = new Set([
-  'waking',
-  'wake_failed',
-  'table_not_ready',
-  'too_many_held',
-  'too_many_awake',
-  'rate_limited',
-]);
 
 /** Routes requests to sandboxes: address → identity → table → policy → wake → forward (design section 3). */
 export interface SandboxProxy {
@@ -178,6 +169,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
         const headers = upstreamHeaders(exchange, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
+        if (route.sandbox.redials) withoutExtensions(headers);
         // A handshake that is under way is use, like any request that waits for its answer.
         const used = target.intent === 'use';
         if (used) options.activity.begin(route, performance.now(), exchange);
@@ -186,6 +178,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           request,
           socket,
           head,
+          route,
           pod: target.pod,
           port: target.port,
           path: target.address.rest,
@@ -194,6 +187,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           timeouts: timeoutsFor(target, options.timeouts),
           pacer: options.limits.pacer(principal.tenant, route),
           moved: () => (used ? options.activity.touch(target.route, performance.now(), exchange) : undefined),
+          wake: (bytes, signal) => wakeForData(options, exchange, target, bytes, signal),
           done: (status, failure) => {
             if (used) options.activity.end(route, performance.now());
             else options.activity.endQuiet(route);
@@ -214,6 +208,12 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       }
     },
   };
+}
+
+/** What extensions know of earlier messages, as compression does, a pod that is dialled again does not know. */
+function withoutExtensions(headers: string[]): void {
+  for (let index = headers.length - 2; index >= 0; index -= 2)
+    if (headers[index]?.toLowerCase() === 'sec-websocket-extensions') headers.splice(index, 2);
 }
 
 function sendRedirect(response: ServerResponse, { location, headers }: BrowserRedirect): void {

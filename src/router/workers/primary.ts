@@ -127,6 +127,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     queuedWakes: () => 0,
     tunnels: () => 0,
     http2Connections: () => 0,
+    sleeping: () => 0,
     sandboxes: cluster.table.size,
     suspectPods,
     tableEvents: cluster.eventCount,

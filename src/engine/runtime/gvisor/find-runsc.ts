@@ -72,7 +72,7 @@ export function runscTool(moduleDirectory: string): GoTool {
 /** Version of a runsc that is new enough, else undefined. */
 async function usableVersion(path: string): Promise<string | undefined> {
   try {
-    const { exitCode, stdout } = await tryCommand(path, ['--version'], {
+    const { exitCode, stdout } = await tryCommand(path, ['--allow-connected-on-save', '--version'], {
       timeoutMs: 10_000,
       failureCode: 'runtime_unavailable',
     });

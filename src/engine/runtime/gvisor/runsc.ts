@@ -24,6 +24,8 @@ export function globalFlags(runsc: Runsc): string[] {
     `--root=${runsc.rootDirectory}`,
     `--platform=${runsc.platform}`,
     '--network=sandbox',
+    // Without it connections survive the first checkpoint of a container, and no later one.
+    '--allow-connected-on-save',
     '--ignore-cgroups',
     `--overlay2=root:dir=${runsc.filestoreDirectory}`,
   ];
