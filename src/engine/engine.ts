@@ -13,7 +13,7 @@ import {
 } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
 import {
-  addressRangeOf,
+  claimAddressRange,
   createLoopbackNetwork,
   createVethNetwork,
   enableForwarding,
@@ -74,11 +74,13 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     moduleDirectory: options.gvisorModuleDirectory,
   });
   const { runtime, engineTag, namespaces } = selected;
-  const firewall = namespaces && hasTool('nft', options.environment);
-  const subnet = addressRangeOf(engineTag);
-  const network = namespaces
-    ? await createVethNetwork({ engineTag, subnet, shell, routeOut: firewall })
-    : createLoopbackNetwork();
+  const subnet = namespaces ? claimAddressRange(engineTag, engineDirectory) : undefined;
+  /** The range, where a firewall can be put around it. */
+  const guarded = hasTool('nft', options.environment) ? subnet : undefined;
+  const network =
+    subnet === undefined
+      ? createLoopbackNetwork()
+      : await createVethNetwork({ engineTag, subnet, shell, routeOut: guarded !== undefined });
   const store = await openStore({ directory: join(engineDirectory, 'store') });
   let podLogs: PodLogs | undefined;
   const api = await createEngineApi({
@@ -114,19 +116,17 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     keepBytes: LOG_KEEP_BYTES,
     failed: report,
   });
-  const policies = firewall
-    ? startPolicyController({
-        client: api.client,
-        network,
-        gateway: gatewayOf(subnet),
-        enableForwarding,
-        failed: report,
-      })
-    : undefined;
+  const policies =
+    guarded &&
+    startPolicyController({
+      client: api.client,
+      network,
+      gateway: gatewayOf(guarded),
+      enableForwarding,
+      failed: report,
+    });
   const enforcement =
-    policies === undefined
-      ? undefined
-      : await startNetworkEnforcement({ engineTag, subnet, shell, policies, ...options });
+    guarded && policies && (await startNetworkEnforcement({ engineTag, subnet: guarded, shell, policies, ...options }));
   const pods = startPodController({
     client: api.client,
     runtime,
@@ -135,7 +135,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     logs,
     engineDirectory,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
-    ...(firewall ? { nameServer: gatewayOf(subnet) } : {}),
+    ...(guarded === undefined ? {} : { nameServer: gatewayOf(guarded) }),
     failed: report,
   });
   podLogs = createPodLogs(api.client, logs);
@@ -172,7 +172,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     url: server.url,
     client: api.client,
     runtime,
-    warnings: warningsOf(runtime, selected.reason, namespaces && !firewall),
+    warnings: warningsOf(runtime, selected.reason, namespaces && guarded === undefined),
     close: async () => {
       await extensions.close();
       await sandboxes.close();

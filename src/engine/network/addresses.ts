@@ -5,12 +5,16 @@ export interface AddressRange {
   size: number;
 }
 
+/** Ranges that there are for engines. */
+export const RANGE_COUNT = 1024;
+
 /**
- * A /20 for an engine, out of 10.64.0.0/10, by its tag: engines on one machine do not meet, and an engine keeps its addresses over restarts,
- * so that connections survive a checkpoint.
+ * A /20 for an engine, out of 10.64.0.0/10, by its tag, or so many after that: an engine keeps its addresses over restarts, so that connections survive a
+ * checkpoint.
  */
-export function addressRangeOf(engineTag: string): AddressRange {
-  return { base: 0x0a400000 + ((Number.parseInt(engineTag, 16) & 0x3ff) << 12), size: 4096 };
+export function addressRangeOf(engineTag: string, offset = 0): AddressRange {
+  const index = (Number.parseInt(engineTag, 16) + offset) % RANGE_COUNT;
+  return { base: 0x0a400000 + (index << 12), size: 4096 };
 }
 
 /** The address on the host's end of every sandbox's link. */

@@ -1,6 +1,6 @@
+export { claimAddressRange } from './address-claims.ts';
 export {
   type AddressRange,
-  addressRangeOf,
   blockContains,
   blockOf,
   canonicalBlock,
