@@ -47,6 +47,7 @@ export async function startConfiguredEngine(settings: Settings): Promise<Configu
       agentDirectory: join(import.meta.dirname, '..', 'engine', 'agent'),
       imageLayoutsDirectory: resolve(settings.imageLayouts ?? join(settings.stateDir, 'images')),
       nameServers: settings.nameServers.map(parseNameServer),
+      prepared: { count: settings.preparedSandboxes, bytes: settings.preparedBytes },
       environment: process.env,
       progress: withProgress,
       report,

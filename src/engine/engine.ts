@@ -5,6 +5,7 @@ import { createEngineApi, ensureCertificates, type PodLogs, writeKubeconfig } fr
 import { createCommandShell } from './command-shell.ts';
 import {
   createSnapshotPublisher,
+  type PreparedLimits,
   startExtensionControllers,
   startPodController,
   startPolicyController,
@@ -24,7 +25,7 @@ import { startNetworkEnforcement } from './network-enforcement.ts';
 import { announceNode } from './node.ts';
 import { createLogStore, createPodLogs } from './pod-logs/index.ts';
 import { createPodStreams } from './pod-streams.ts';
-import { type ContainerRuntime, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
+import { type ContainerRuntime, createContainerIds, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
 import { openStore } from './store/index.ts';
 
 /** What an engine is made with. */
@@ -43,6 +44,8 @@ export interface EngineOptions {
   imageLayoutsDirectory: string;
   /** Name servers that names which sandboxes may call are asked of; those of this machine if there are none. */
   nameServers?: readonly NameServer[];
+  /** Bounds of the containers that are kept ready for sandboxes to be woken. */
+  prepared: PreparedLimits;
   environment: NodeJS.ProcessEnv;
   progress: Progress;
   report(what: string, error: unknown): void;
@@ -81,6 +84,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     subnet === undefined
       ? createLoopbackNetwork()
       : await createVethNetwork({ engineTag, subnet, shell, routeOut: guarded !== undefined });
+  const containers = createContainerIds();
   const store = await openStore({ directory: join(engineDirectory, 'store') });
   let podLogs: PodLogs | undefined;
   const api = await createEngineApi({
@@ -88,7 +92,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     clock: Date.now,
     random: randomBytes,
     token: options.token,
-    podStreams: createPodStreams(runtime),
+    podStreams: createPodStreams(runtime, containers),
     podLogs: (namespace, name, logOptions) => {
       if (podLogs === undefined) throw new Error('the engine is still starting');
       return podLogs(namespace, name, logOptions);
@@ -121,6 +125,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     startPolicyController({
       client: api.client,
       network,
+      containers,
       gateway: gatewayOf(guarded),
       enableForwarding,
       failed: report,
@@ -131,9 +136,11 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     client: api.client,
     runtime,
     network,
+    containers,
     images,
     logs,
     engineDirectory,
+    prepared: options.prepared,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
     ...(guarded === undefined ? {} : { nameServer: gatewayOf(guarded) }),
     failed: report,

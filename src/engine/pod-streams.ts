@@ -1,11 +1,11 @@
 import type { PodStreams } from './api/index.ts';
-import { type ContainerRuntime, containerId, RuntimeError } from './runtime/index.ts';
+import { type ContainerIds, type ContainerRuntime, RuntimeError } from './runtime/index.ts';
 
 /** Ways into the containers that a runtime runs for Pods. */
-export function createPodStreams(runtime: ContainerRuntime): PodStreams {
+export function createPodStreams(runtime: ContainerRuntime, containers: ContainerIds): PodStreams {
   return {
     exec: async (pod, { command, terminal }) => {
-      const id = containerId(pod.metadata.uid ?? '');
+      const id = containers.of(pod.metadata.uid ?? '');
       const { state } = await runtime.state(id);
       if (state !== 'running')
         throw new RuntimeError('not_running', `the container of pod ${pod.metadata.name} does not run`);
@@ -13,7 +13,7 @@ export function createPodStreams(runtime: ContainerRuntime): PodStreams {
     },
     connect: (pod, port) => {
       const { podIP = '' } = (pod.status ?? {}) as { podIP?: string };
-      return runtime.connect(containerId(pod.metadata.uid ?? ''), podIP, port);
+      return runtime.connect(containers.of(pod.metadata.uid ?? ''), podIP, port);
     },
   };
 }

@@ -18,6 +18,11 @@ export interface SandboxNetwork {
    */
   attach(id: string, preferredAddress?: string, reservation?: string): Promise<ReservedAttachment>;
   /**
+   * Makes the namespace ahead of {@link SandboxNetwork.attach}, which then takes less time, most of all if it is for `likelyAddress`; the address is not kept from
+   * others. Nothing passes until then.
+   */
+  prepare(id: string, likelyAddress: string): Promise<NetworkAttachment>;
+  /**
    * Removes namespace, veth and address; unknown ids are no error. With a `reservation` (a snapshot's id) the address is kept from others until it is asked
    * for under that name, or released: connections to it sleep meanwhile.
    */

@@ -33,6 +33,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   const addresses = new Map<string, number>();
   const taken = new Set<number>();
   const attachments = new Map<string, string>();
+  /** Addresses inside of namespaces that wait. */
+  const prepared = new Map<string, string>();
   const listeners: (() => void)[] = [];
   const reservations = createReservations<number>(subnet.size / 2);
   const gateway = gatewayOf(subnet);
@@ -43,6 +45,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   if (routeOut) await execute('ip', ['address', 'replace', `${gateway}/32`, 'dev', 'lo']);
 
   const namespaceOf = (id: string) => namespaceName(engineTag, id);
+  const pathOf = (id: string) => `${NAMESPACES}/${namespaceOf(id)}`;
   const linkOf = (id: string) => linkName(engineTag, id);
 
   function changed(): void {
@@ -74,6 +77,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   async function detach(id: string, reservation?: string): Promise<void> {
     const address = addresses.get(id);
     addresses.delete(id);
+    prepared.delete(id);
     if (attachments.delete(id)) changed();
     await removeNetwork(id);
     if (address === undefined) return;
@@ -91,7 +95,48 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   async function removeNetwork(id: string): Promise<void> {
     // The pair goes with the namespace, but only later: the name must be free when this returns.
     await execute('ip', ['link', 'delete', linkOf(id)]).catch(() => {});
-    if (existsSync(`${NAMESPACES}/${namespaceOf(id)}`)) await execute('ip', ['netns', 'delete', namespaceOf(id)]);
+    if (existsSync(pathOf(id))) await execute('ip', ['netns', 'delete', namespaceOf(id)]);
+  }
+
+  /** Namespace and pair with the address inside. */
+  async function make(id: string, address: string, linesOnHost: string[]): Promise<void> {
+    const namespace = namespaceOf(id);
+    const link = linkOf(id);
+    if (existsSync(`/sys/class/net/${link}`) || existsSync(pathOf(id))) await removeNetwork(id);
+    const host = [
+      `netns add ${namespace}`,
+      `link add ${link} type veth peer name eth0 netns ${namespace}`,
+      `addr add ${gateway}/32 dev ${link}`,
+      ...linesOnHost,
+    ];
+    const inside = [
+      'link set lo up',
+      `addr add ${address}/32 dev eth0`,
+      'link set eth0 up',
+      `route add ${gateway}/32 dev eth0`,
+      ...(routeOut ? [`route add default via ${gateway} dev eth0`] : []),
+    ];
+    await run(id, [batch(host), batch(inside, namespace)]);
+  }
+
+  /** What lets a sandbox be reached. */
+  function opening(id: string, address: string): string[] {
+    const link = linkOf(id);
+    return [`link set ${link} up`, `route replace ${address}/32 dev ${link} src ${gateway}`];
+  }
+
+  /** The new address first: routes go with the last one. */
+  function readdressing(id: string, before: string, address: string): string[] {
+    if (before === address) return [];
+    return [batch([`addr add ${address}/32 dev eth0`, `addr del ${before}/32 dev eth0`], namespaceOf(id))];
+  }
+
+  /** @throws Error with what the tool said; nothing of the network is left then */
+  async function run(id: string, scripts: string[]): Promise<void> {
+    const { exitCode, stderr } = await shell.run(scripts.join(' && '), ATTACH_TIMEOUT_MS);
+    if (exitCode === 0) return;
+    await detach(id);
+    throw new Error(`could not make the network of container ${id}: ${stderr.trim() || `exit code ${exitCode}`}`);
   }
 
   return {
@@ -99,32 +144,17 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       const reserved = reservation === undefined ? undefined : reservations.take(reservation);
       if (reserved !== undefined) taken.delete(reserved);
       const address = dotted(choose(id, reserved === undefined ? preferredAddress : dotted(reserved)));
-      const namespace = namespaceOf(id);
-      const link = linkOf(id);
-      if (existsSync(`/sys/class/net/${link}`) || existsSync(`${NAMESPACES}/${namespace}`)) await removeNetwork(id);
-      const host = [
-        `netns add ${namespace}`,
-        `link add ${link} type veth peer name eth0 netns ${namespace}`,
-        `addr add ${gateway}/32 dev ${link}`,
-        `link set ${link} up`,
-        `route replace ${address}/32 dev ${link} src ${gateway}`,
-      ];
-      const inside = [
-        'link set lo up',
-        `addr add ${address}/32 dev eth0`,
-        'link set eth0 up',
-        `route add ${gateway}/32 dev eth0`,
-        ...(routeOut ? [`route add default via ${gateway} dev eth0`] : []),
-      ];
-      const batch = (lines: string[], flags: string[]) =>
-        `printf %s ${quoted([`${lines.join('\n')}\n`])} | ip ${quoted([...flags, '-batch', '-'])}`;
-      const script = `${batch(host, [])} && ${batch(inside, ['-n', namespace])}`;
-      const { exitCode, stderr } = await shell.run(script, ATTACH_TIMEOUT_MS);
-      if (exitCode !== 0) {
-        await detach(id);
-        throw new Error(`could not make the network of container ${id}: ${stderr.trim() || `exit code ${exitCode}`}`);
-      }
-      return { namespacePath: `${NAMESPACES}/${namespace}`, address, wasReserved: reserved !== undefined };
+      const inside = prepared.get(id);
+      prepared.delete(id);
+      if (inside === undefined) await make(id, address, opening(id, address));
+      else await run(id, [...readdressing(id, inside, address), batch(opening(id, address))]);
+      return { namespacePath: pathOf(id), address, wasReserved: reserved !== undefined };
+    },
+    prepare: async (id, likelyAddress) => {
+      // The host's end stays down: nothing leads here, whoever has the address meanwhile.
+      await make(id, likelyAddress, []);
+      prepared.set(id, likelyAddress);
+      return { namespacePath: pathOf(id), address: likelyAddress };
     },
     detach,
     reserve: (reservation, address) => {
@@ -157,4 +187,10 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       if (routeOut) await execute('ip', ['address', 'delete', `${gateway}/32`, 'dev', 'lo']).catch(() => {});
     },
   };
+}
+
+/** Script of shell that does these lines of `ip` at once, in a namespace or on the host. */
+function batch(lines: string[], namespace?: string): string {
+  const flags = namespace === undefined ? [] : ['-n', namespace];
+  return `printf %s ${quoted([`${lines.join('\n')}\n`])} | ip ${quoted([...flags, '-batch', '-'])}`;
 }

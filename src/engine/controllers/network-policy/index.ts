@@ -20,7 +20,7 @@ import {
   type SandboxNetwork,
   type SandboxRules,
 } from '../../network/index.ts';
-import { containerId } from '../../runtime/index.ts';
+import type { ContainerIds } from '../../runtime/index.ts';
 import { createEventRecorder } from '../events.ts';
 import { createObjectCache } from '../object-cache.ts';
 import { type PolicyPod, rulesOf } from './resolve.ts';
@@ -30,6 +30,7 @@ import { serviceAddresses } from './services.ts';
 export interface PolicyControllerOptions {
   client: ResourceClient;
   network: SandboxNetwork;
+  containers: ContainerIds;
   /** Address of the DNS proxy. */
   gateway: string;
   /** Called before the first rule that lets something out. @throws Error that says what to do */
@@ -57,7 +58,7 @@ const LONGEST_RETRY_MS = 10_000;
 
 /** NetworkPolicies, Pods and Namespaces → rules of the sandboxes that are on this machine. */
 export function startPolicyController(options: PolicyControllerOptions): PolicyController {
-  const { client, network, gateway, failed, now = () => new Date() } = options;
+  const { client, network, containers, gateway, failed, now = () => new Date() } = options;
   const events = createEventRecorder(client, 'sandbox-router-network-policy', now, failed);
   const changed = () => schedule(0);
   const watching = (what: string) => (error: unknown) => failed(`watching ${what}`, error);
@@ -119,7 +120,7 @@ export function startPolicyController(options: PolicyControllerOptions): PolicyC
   async function applyRules(): Promise<void> {
     const attached = network.attachments();
     const placed = [...pods.values()].flatMap((pod) => {
-      const id = containerId(pod.metadata.uid ?? '');
+      const id = containers.of(pod.metadata.uid ?? '');
       const address = attached.get(id);
       return address === undefined ? [] : [{ pod, id, seen: policyPodOf(pod, address) }];
     });
@@ -185,7 +186,7 @@ export function startPolicyController(options: PolicyControllerOptions): PolicyC
       serviceAddresses(name, {
         service: services.get,
         pods: pods.values,
-        addressOf: (pod) => network.attachments().get(containerId(pod.metadata.uid ?? '')),
+        addressOf: (pod) => network.attachments().get(containers.of(pod.metadata.uid ?? '')),
       }),
     enforce: async (wall) => {
       await synced;

@@ -1,5 +1,3 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { PodPlace } from './pod-fields.ts';
 
 /** /etc/hosts of a Pod as a kubelet makes it: loopback, the Pod itself, and its hostAliases. */
@@ -14,12 +12,4 @@ export function hostsText({ pod, address }: PodPlace): string {
   ];
   // What a Pod says must not become lines of its own.
   return lines.map((words) => `${words.map((word) => word.replace(/\s+/g, '')).join('\t')}\n`).join('');
-}
-
-/** Writes a Pod's hosts file into its directory and returns its path. */
-export function writeHostsFile(directory: string, place: PodPlace): string {
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const path = join(directory, 'hosts');
-  writeFileSync(path, hostsText(place), { mode: 0o644 });
-  return path;
 }

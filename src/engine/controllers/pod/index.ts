@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import {
@@ -16,7 +17,7 @@ import {
 import type { ImageStore } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
-import type { ContainerRuntime } from '../../runtime/index.ts';
+import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
 import { createEventRecorder } from '../events.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
@@ -28,19 +29,24 @@ import { createPodImages } from './pod-images.ts';
 import { createPodRecords } from './pod-record.ts';
 import { createPodRunner } from './pod-runner.ts';
 import { type PodSnapshotChange, podSnapshotIdentity, SnapshotRefusedError } from './pod-snapshots.ts';
+import { createPreparedContainers, type PreparedLimits } from './prepared/index.ts';
 import { recoverPods } from './recover.ts';
 import { createSnapshotDirectory, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
 import { podStatus } from './status.ts';
+
+export type { PreparedLimits };
 
 /** What the Pod controller (the engine's kubelet) needs. */
 export interface PodControllerOptions {
   client: ResourceClient;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
+  containers: ContainerIds;
   images: ImageStore;
   logs: LogStore;
   /** Records and snapshots live below it. */
   engineDirectory: string;
+  prepared: PreparedLimits;
   /** Where sandboxes resolve names; they can resolve none without it. */
   nameServer?: string;
   now?: () => Date;
@@ -67,7 +73,7 @@ export interface PodController {
 /** Pods → containers: starts, watches, checkpoints and stops them, and says so in their status. */
 export function startPodController(options: PodControllerOptions): PodController {
   const now = options.now ?? (() => new Date());
-  const { client, runtime, network, engineDirectory } = options;
+  const { client, runtime, network, containers, engineDirectory } = options;
   const locals = new Map<string, LocalPod>();
   const records = createPodRecords(join(engineDirectory, 'pods'));
   const snapshots = createSnapshotDirectory(join(engineDirectory, 'snapshots'), runtime);
@@ -79,11 +85,21 @@ export function startPodController(options: PodControllerOptions): PodController
   const claims = createClaimVolumes({ client, directory: join(engineDirectory, 'volumes'), failed: options.failed });
   const events = createEventRecorder(client, 'kubelet', now, options.failed);
   const images = createPodImages({ client, images: options.images, events, now, changed: (key) => queue.add(key) });
+  const prepared = createPreparedContainers({
+    runtime,
+    network,
+    limits: options.prepared,
+    memory: () => ({ availableBytes: process.availableMemory(), totalBytes: totalmem() }),
+    nowMs: () => performance.now(),
+    failed: options.failed,
+  });
   const runner = createPodRunner({
     client,
     claims,
     runtime,
     network,
+    containers,
+    prepared,
     images,
     records,
     snapshots,
@@ -107,6 +123,7 @@ export function startPodController(options: PodControllerOptions): PodController
     client,
     SANDBOXES,
     (after, before) => {
+      if (after === undefined) prepared.forget(before?.metadata.uid ?? '');
       const snapshot = before?.metadata.annotations?.[SNAPSHOT_ANNOTATION];
       if (!recovered || snapshot === undefined || after?.metadata.annotations?.[SNAPSHOT_ANNOTATION] === snapshot)
         return;
@@ -255,6 +272,7 @@ export function startPodController(options: PodControllerOptions): PodController
       snapshots,
       runtime,
       network,
+      containers,
       podSnapshots,
       publish,
       failed: options.failed,
@@ -278,6 +296,7 @@ export function startPodController(options: PodControllerOptions): PodController
     hibernate: async () => {
       await queue.close();
       images.close();
+      await prepared.close();
       return await hibernateAll({ pods, locals, runner, records, snapshots, runtime, network, writeStatus, close });
     },
   };

@@ -1,9 +1,12 @@
+import type { ContainerSpec } from '../../runtime/index.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { ContainerPhase } from './status.ts';
 
 /** A Pod of this machine as its controller knows it. */
 export interface LocalPod {
   record: PodRecord;
+  /** What its container was made by; unknown of one that an earlier engine made. */
+  spec?: ContainerSpec;
   container: ContainerPhase;
   /** Ends readiness probing and the watch for the container's exit. */
   following?: AbortController;

@@ -1,5 +1,4 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -12,22 +11,20 @@ import {
 import type { ImageRoot } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
-import { type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
+import { type ContainerIds, type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import type { ClaimVolumes } from './claim-volumes.ts';
 import { compatibilityOf, incompatibility } from './compatibility.ts';
-import { containerSpecOf, mainContainer } from './container-spec.ts';
-import { environmentOf } from './environment.ts';
-import { writeHostsFile } from './hosts-file.ts';
+import { mainContainer } from './container-spec.ts';
+import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
-import { podDataOf } from './pod-data.ts';
 import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
+import { type Prepared, type PreparedContainers, shapeOf } from './prepared/index.ts';
 import { followReadiness } from './readiness.ts';
-import { resolverFile } from './resolver-file.ts';
 import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
-import { mountsOf } from './volumes.ts';
+import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
 
 /** What running Pods needs. */
 export interface PodRunnerOptions {
@@ -36,6 +33,8 @@ export interface PodRunnerOptions {
   runtime: ContainerRuntime;
   network: SandboxNetwork;
   images: PodImages;
+  containers: ContainerIds;
+  prepared: PreparedContainers;
   records: PodRecords;
   snapshots: SnapshotDirectory;
   logs: LogStore;
@@ -47,14 +46,8 @@ export interface PodRunnerOptions {
   changed(key: string): void;
 }
 
-/** Log lines that a container which ended leaves in its status. */
-const LAST_LINES = 10;
-const LAST_BYTES = 2048;
 /** How long the first status of a container waits for readiness: one write instead of two. */
 const READY_AT_ONCE_MS = 60;
-
-/** Directory of files that Pods share, beside those of the Pods. */
-const RESOLVERS = 'resolvers';
 
 /** Why a container waits, by what kept it from being made, in the words of a kubelet. */
 const WAITING_REASONS: Readonly<Record<string, string>> = {
@@ -65,6 +58,7 @@ const WAITING_REASONS: Readonly<Record<string, string>> = {
 export function createPodRunner(options: PodRunnerOptions) {
   const { runtime, network, records, snapshots, logs } = options;
   const filesOf = (uid: string) => join(options.filesDirectory, uid);
+  const specOf = createSpecWriter(options);
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
   async function start(pod: Pod, local: LocalPod): Promise<void> {
@@ -98,11 +92,38 @@ export function createPodRunner(options: PodRunnerOptions) {
     return snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.imageDigest;
   }
 
+  /** In the container that waits for one like it, where there is one; should that be of no use after all, in one of its own. */
   async function startContainer(
     pod: Pod,
     local: LocalPod,
     snapshot: string | undefined,
     image: ImageRoot,
+  ): Promise<void> {
+    const first = local.record.startedAt === undefined;
+    const waiting = snapshot !== undefined && first ? options.prepared.take(controllerOf(pod)?.uid ?? '') : undefined;
+    if (waiting !== undefined) {
+      try {
+        use(local, waiting.id);
+        return await startIn(pod, local, snapshot, image, waiting);
+      } catch {
+        await options.prepared.discard(waiting);
+        use(local, containerId(local.record.uid));
+      }
+    }
+    await startIn(pod, local, snapshot, image, undefined);
+  }
+
+  function use({ record }: LocalPod, id: string): void {
+    record.containerId = id;
+    options.containers.set(record.uid, id);
+  }
+
+  async function startIn(
+    pod: Pod,
+    local: LocalPod,
+    snapshot: string | undefined,
+    image: ImageRoot,
+    waiting: Prepared | undefined,
   ): Promise<void> {
     const { record } = local;
     if (image.pulled === undefined) delete record.image;
@@ -112,29 +133,14 @@ export function createPodRunner(options: PodRunnerOptions) {
     const attachment = await network.attach(record.containerId, preferred, snapshot);
     record.address = attachment.address;
     records.write(record);
-    const container = mainContainer(pod);
-    const place = { pod, address: attachment.address };
-    const data = podDataOf(options.client, pod);
-    const directory = filesOf(record.uid);
-    const resolver = resolverFile(join(options.filesDirectory, RESOLVERS), pod, options.nameServer);
-    const spec = containerSpecOf(pod, image, {
+    const spec = await specOf(pod, image, {
       id: record.containerId,
       network: attachment,
       logPath: logs.pathOf(record.uid),
-      environment: await environmentOf(container, place, data),
-      mounts: [
-        { destination: '/etc/resolv.conf', source: resolver, readOnly: true },
-        ...(image.pulled === undefined
-          ? []
-          : [{ destination: '/etc/hosts', source: writeHostsFile(directory, place), readOnly: true }]),
-        ...(await mountsOf(container, {
-          ...place,
-          data,
-          directory,
-          claimDirectory: (name) => options.claims.directoryOf(pod, name),
-        })),
-      ],
     });
+    if (waiting !== undefined && shapeOf(spec) !== waiting.shape)
+      throw new RuntimeError('start_failed', 'the container that waits is like no container of this Pod');
+    local.spec = spec;
     const runFromStart = async () => {
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
@@ -152,7 +158,7 @@ export function createPodRunner(options: PodRunnerOptions) {
           local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
       } catch (error) {
         const cold = !runtime.durableSnapshots || pod.metadata.annotations?.[COLD_START_ANNOTATION] === 'allow';
-        if (!cold || !isSnapshotsFault(error)) throw error;
+        if (waiting !== undefined || !cold || !isSnapshotsFault(error)) throw error;
         local.restored = { status: 'False', reason: 'StartedCold', message: error.message };
         await network.attach(record.containerId, record.address);
         await runFromStart();
@@ -205,6 +211,15 @@ export function createPodRunner(options: PodRunnerOptions) {
       if (!snapshots.exists(snapshot)) await snapshots.discard(snapshot);
       throw error;
     }
+  }
+
+  /** The Sandbox will be called again: its container may be made before. Not where it has files that are made for each Pod. */
+  function expectWake(pod: Pod, { spec, record }: LocalPod): void {
+    const owner = controllerOf(pod);
+    const ownFiles = filesOf(record.uid);
+    if (owner?.kind !== 'Sandbox' || spec?.root.mounts.some(({ source }) => source?.startsWith(ownFiles)) !== false)
+      return;
+    options.prepared.paused(owner.uid, spec, record.address);
   }
 
   /** Watches readiness and the end of a container that runs; resolves when it is ready for the first time. */
@@ -297,6 +312,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         await network.detach(id, controllerOf(pod) === undefined ? undefined : snapshot);
         local.container = { phase: 'stopped-for-snapshot' };
         local.checkpoint = { status: 'True', message: `Snapshot ${snapshot} is taken` };
+        if (snapshot === local.record.uid) expectWake(pod, local);
       } catch (error) {
         local.checkpoint = { status: 'False', message: (error as Error).message };
         local.stopping = false;
@@ -326,6 +342,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       }
       await snapshots.discard(hibernationId(uid));
       records.remove(uid);
+      options.containers.forget(uid);
       logs.remove(uid);
       rmSync(filesOf(uid), { recursive: true, force: true });
       options.claims.release(uid);
@@ -336,7 +353,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       for (const uid of logs.podUids()) if (!isThere(uid)) logs.remove(uid);
       const files = existsSync(options.filesDirectory) ? readdirSync(options.filesDirectory) : [];
       for (const uid of files)
-        if (uid !== RESOLVERS && !isThere(uid)) rmSync(filesOf(uid), { recursive: true, force: true });
+        if (uid !== SHARED_FILES && !isThere(uid)) rmSync(filesOf(uid), { recursive: true, force: true });
     },
 
     /** A container of an earlier engine that runs: what that one did not get to note is made up for. */
@@ -358,17 +375,3 @@ function isSnapshotsFault(error: unknown): error is RuntimeError {
 
 /** The runner of Pods. */
 export type PodRunner = ReturnType<typeof createPodRunner>;
-
-/** The end of a log: what explains an exit, short enough for a condition. */
-async function lastLines(path: string): Promise<string> {
-  if (!existsSync(path)) return '';
-  const file = await open(path);
-  try {
-    const { size } = await file.stat();
-    const start = Math.max(0, size - LAST_BYTES);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
-    return buffer.subarray(0, bytesRead).toString().trim().split('\n').slice(-LAST_LINES).join('\n');
-  } finally {
-    await file.close();
-  }
-}

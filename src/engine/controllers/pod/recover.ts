@@ -6,7 +6,7 @@ import {
   SNAPSHOT_ANNOTATION,
 } from '../../../kubernetes/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
-import type { ContainerRuntime } from '../../runtime/index.ts';
+import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
 import type { ObjectCache } from '../object-cache.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { PodRecord, PodRecords } from './pod-record.ts';
@@ -23,6 +23,7 @@ export interface RecoveryOptions {
   snapshots: SnapshotDirectory;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
+  containers: ContainerIds;
   podSnapshots: PodSnapshot[];
   /** Puts a snapshot into the API. */
   publish(id: string): Promise<void>;
@@ -34,7 +35,7 @@ export interface RecoveryOptions {
  * went on are completed, hibernated Pods and lost ones are left to be started, and what belongs to no Pod is removed.
  */
 export async function recoverPods(options: RecoveryOptions): Promise<void> {
-  const { pods, locals, runner, records, runtime, network } = options;
+  const { pods, locals, runner, records, runtime, network, containers } = options;
   const byUid = new Map([...pods.values()].map((pod) => [pod.metadata.uid, pod]));
   const known = new Set<string>();
   for (const record of records.all()) {
@@ -46,6 +47,7 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
     known.add(record.containerId);
     const local: LocalPod = { ...runner.adopt(pod), record };
     locals.set(record.uid, local);
+    containers.set(record.uid, record.containerId);
     if (record.address !== '') network.adopt(record.containerId, record.address);
     await recoverOne(pod, local, record, options).catch((error) =>
       options.failed(`pod ${record.namespace}/${record.name}`, error),
@@ -86,6 +88,8 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
     await Promise.race([runner.follow(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
     return;
   }
+  // Killed while it was starting: what there is of it would be in the way of another start.
+  if (record.startedAt === undefined) await runtime.stop(record.containerId, 0);
   await network.detach(record.containerId);
   if (!runtime.durableSnapshots && state.state === 'missing') return;
   if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);

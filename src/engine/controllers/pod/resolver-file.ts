@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Pod } from '../../../kubernetes/index.ts';
 import { CLUSTER_DOMAIN } from '../../network/index.ts';
 
@@ -39,20 +36,6 @@ export function resolverText(pod: Pod, nameServer: string | undefined): string {
     ...(settingWords.length === 0 ? [] : [`options ${settingWords.map(line).join(' ')}`]),
     '',
   ].join('\n');
-}
-
-/**
- * Path of a file with a Pod's resolv.conf, written if there is none yet. Pods with the same text share it, so that a container can be made before its Pod is
- * there.
- */
-export function resolverFile(directory: string, pod: Pod, nameServer: string | undefined): string {
-  const text = resolverText(pod, nameServer);
-  const path = join(directory, createHash('sha256').update(text).digest('hex').slice(0, 16));
-  if (existsSync(path)) return path;
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
-  writeFileSync(`${path}.new`, text, { mode: 0o644 });
-  renameSync(`${path}.new`, path);
-  return path;
 }
 
 /** One word: what a Pod says must not become lines of its own. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runCommand } from '../command.ts';
@@ -10,6 +10,7 @@ import { writeBundle } from './bundle.ts';
 import { cpuFeatures } from './cpu-features.ts';
 import { execThroughRunsc } from './exec.ts';
 import { connectThroughRunsc } from './port.ts';
+import { memoryOfContainer, untilEarlierStartsEnd } from './processes.ts';
 import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
 import {
   CHECKPOINT_SCRIPT,
@@ -32,6 +33,14 @@ export interface GvisorOptions {
 /** `runsc wait` takes some 20 ms of CPU to start: just after a restore a caller is waiting for them. */
 const WAIT_AFTER_RESTORE_MS = 250;
 
+/** Where a container lies. */
+interface Place {
+  bundle: string;
+  /** What runsc itself says. */
+  messages: string;
+  own: Runsc;
+}
+
 /** A container of this process: who waits for its end. */
 interface Attached {
   exited: Promise<number>;
@@ -46,18 +55,27 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
   for (const directory of [containersDirectory, runsc.rootDirectory, runsc.filestoreDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const attached = new Map<string, Attached>();
+  const prepared = new Set<string>();
+  const earlierStarts = untilEarlierStartsEnd(runsc);
   let reservedBytes = 0;
 
   const directoryOf = (id: string) => join(containersDirectory, id);
+  /** Output of a container that waits: it becomes the log of whoever is restored into it. */
+  const outputOf = (id: string) => join(directoryOf(id), 'output');
   const filestoreOf = (id: string) => join(runsc.filestoreDirectory, id);
   /** Each container's root files in a directory of their own: measured before a checkpoint, removed with the container. */
   const forContainer = (id: string): Runsc => ({ ...runsc, filestoreDirectory: filestoreOf(id) });
 
-  function prepare(spec: ContainerSpec): { bundle: string; messages: string; own: Runsc } {
+  function layOut(spec: ContainerSpec): Place {
     rmSync(directoryOf(spec.id), { recursive: true, force: true });
     mkdirSync(filestoreOf(spec.id), { recursive: true, mode: 0o700 });
-    const bundle = writeBundle(directoryOf(spec.id), spec);
-    return { bundle, messages: join(bundle, 'runsc.json'), own: forContainer(spec.id) };
+    writeBundle(directoryOf(spec.id), spec);
+    return placeOf(spec.id);
+  }
+
+  function placeOf(id: string): Place {
+    const bundle = directoryOf(id);
+    return { bundle, messages: join(bundle, 'runsc.json'), own: forContainer(id) };
   }
 
   /** `runsc wait` is the only one who learns the exit code, so one runs beside every container. */
@@ -100,6 +118,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
 
   async function remove(id: string): Promise<void> {
     attached.delete(id);
+    prepared.delete(id);
     await tryRunsc(runsc, ['delete', '--force', id]);
     rmSync(directoryOf(id), { recursive: true, force: true });
     rmSync(filestoreOf(id), { recursive: true, force: true });
@@ -123,7 +142,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     description: `gVisor (runsc ${version}, ${runsc.platform})`,
 
     run: async (spec) => {
-      const { bundle, messages, own } = prepare(spec);
+      const { bundle, messages, own } = layOut(spec);
       try {
         await startWithRunsc(own, 'start_failed', ['create', `--bundle=${bundle}`, spec.id], spec.logPath, messages);
         attach(spec.id);
@@ -134,9 +153,24 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       }
     },
 
+    prepare: async (spec) => {
+      const { bundle, messages, own } = layOut(spec);
+      try {
+        const create = ['create', `--bundle=${bundle}`, spec.id];
+        await startWithRunsc(own, 'start_failed', create, outputOf(spec.id), messages);
+        prepared.add(spec.id);
+        return { memoryBytes: memoryOfContainer(runsc, spec.id) };
+      } catch (error) {
+        await remove(spec.id);
+        throw error;
+      }
+    },
+
     restore: async (spec, directory) => {
       verifySnapshot(directory);
-      const { bundle, messages, own } = prepare(spec);
+      const waits = prepared.delete(spec.id);
+      if (waits) renameSync(outputOf(spec.id), spec.logPath);
+      const { bundle, messages, own } = waits ? placeOf(spec.id) : layOut(spec);
       try {
         const flags = [
           'restore',
@@ -192,11 +226,13 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     discardSnapshot,
 
     state: async (id): Promise<ContainerState> => {
+      await earlierStarts;
       const known = attached.get(id);
       if (known?.exitCode !== undefined) return { state: 'exited', exitCode: known.exitCode };
       const state = await runscState(id);
       // One that was made and not started never will be: whoever was to start it died in between.
-      if (state !== undefined && state.status !== 'stopped' && state.status !== 'created' && isAlive(state.pid)) {
+      if (state?.status === 'created' || state?.status === 'creating') return { state: 'missing' };
+      if (state !== undefined && state.status !== 'stopped' && isAlive(state.pid)) {
         attach(id);
         return { state: 'running' };
       }
@@ -237,6 +273,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     connect: (id, _address, port) => connectThroughRunsc(runsc, id, port),
 
     list: async () => {
+      await earlierStarts;
       const known = new Set(readdirSync(containersDirectory));
       for (const file of readdirSync(runsc.rootDirectory)) {
         const id = /^([0-9a-f]+)_sandbox:/.exec(file)?.[1];

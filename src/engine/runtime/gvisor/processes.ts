@@ -1,0 +1,54 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { RUNSC_TIMEOUT_MS, type Runsc } from './runsc.ts';
+
+const LOOK_MS = 20;
+
+/**
+ * Resolves once no call that starts a container is under way which an engine made that was killed since: such calls go on by themselves, and what they start
+ * would come up after it was looked for.
+ */
+export async function untilEarlierStartsEnd(runsc: Runsc): Promise<void> {
+  const root = `--root=${runsc.rootDirectory}`;
+  const giveUpAtMs = performance.now() + RUNSC_TIMEOUT_MS;
+  while (commandLines().some((line) => isStart(line, root))) {
+    if (performance.now() > giveUpAtMs) return;
+    await delay(LOOK_MS);
+  }
+}
+
+/** Memory of a container's sentry and gofer in bytes, their share of what they have in common with others; 0 for one that is gone. */
+export function memoryOfContainer(runsc: Runsc, id: string): number {
+  const path = join(runsc.rootDirectory, `${id}_sandbox:${id}.state`);
+  if (!existsSync(path)) return 0;
+  const { goferPid, sandbox } = JSON.parse(readFileSync(path, 'utf8')) as {
+    goferPid: number;
+    sandbox: { pid: number };
+  };
+  return [goferPid, sandbox.pid].reduce((sum, pid) => sum + proportionalBytes(pid), 0);
+}
+
+function proportionalBytes(pid: number): number {
+  try {
+    return Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+function isStart(line: string, root: string): boolean {
+  return line.includes(root) && /^(?!runsc-)/.test(line) && /[\s'](create|restore|start)[\s']/.test(line);
+}
+
+/** Words of the command lines of all processes, with spaces. */
+function commandLines(): string[] {
+  return readdirSync('/proc').flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      return [readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')];
+    } catch {
+      return [];
+    }
+  });
+}
