@@ -1,137 +1,169 @@
-import { spawnSync } from 'node:child_process';
-import { cpSync, globSync, mkdtempSync, rmSync } from 'node:fs';
-import { get } from 'node:http';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { currentCondition, waitForSandbox } from '../src/cli/sandbox-verbs.ts';
 import { findRunsc } from '../src/engine/runtime/index.ts';
-import { createHttpResourceClient, loadKubeConfig, SANDBOXES, type Sandbox } from '../src/kubernetes/index.ts';
 import { projectRoot } from '../test/support/checkout.ts';
-import { startUp } from '../test/support/up.ts';
 import type { BenchOptions } from './run.ts';
 import { type BareRestore, prepareBareRestore } from './support/bare-restore.ts';
 import { machine, median, percentile } from './support/statistics.ts';
+import { startWakeEngine, type WakeEngine } from './support/wake-engine.ts';
 
 export const description = 'wake of a paused gVisor sandbox through the router, against a bare "runsc restore"';
 
-const KEY = { namespace: 'default', name: 'counter' };
 const COUNTER_PORT = 8080;
 /** Quiet time before each measurement, so that neither side pays for what came before it. */
-const SETTLE_MS = 150;
+const SETTLE_MS = 200;
+/** Counters with snapshots of about 27 MB and 512 MB. */
+const SIZES = [
+  { name: '27MB', sandbox: 'counter', ballastMb: 0 },
+  { name: '512MB', sandbox: 'large-counter', ballastMb: 480 },
+] as const;
 
-/** Alternates a wake through the router with a bare restore of a copy of the same snapshot. */
-export async function run({ rounds = 30 }: BenchOptions): Promise<Record<string, unknown>> {
+/** How a sandbox comes back. */
+type Way = 'prepared' | 'unprepared' | 'bare';
+
+/** One thing that is measured again and again. */
+interface Contestant {
+  size: (typeof SIZES)[number]['name'];
+  way: Way;
+  measure(): Promise<number>;
+  /** What makes it ready for the next measurement. */
+  reset(): Promise<unknown>;
+  samples: number[];
+}
+
+/** Wakes through two routers, one whose engine keeps containers ready and one whose does not, and bare restores of copies of the same snapshots, in turn. */
+export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string, unknown>> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
-  const command = [process.execPath, join(projectRoot, 'src/cli/main.ts'), 'up'];
-  const example = join(projectRoot, 'deploy/examples/quickstart.yaml');
-  const up = await startUp({ directory, command: [...command, '--example', example] });
-  let bare: BareRestore | undefined;
+  const manifests = join(directory, 'counters.json');
+  writeFileSync(manifests, SIZES.map((size) => JSON.stringify(counter(size))).join('\n---\n'));
+  const engines: WakeEngine[] = [];
+  const bares: BareRestore[] = [];
+  const start = async (name: string, prepares: boolean): Promise<WakeEngine> => {
+    mkdirSync(join(directory, name));
+    const engine = await startWakeEngine({ directory: join(directory, name), manifests, prepares });
+    engines.push(engine);
+    return engine;
+  };
   try {
     console.log(`Wake to first byte, ${rounds} rounds in turn, after ${SETTLE_MS} ms of quiet each:
-  router        GET through the router to the paused counter: from sending the request to the first byte of the answer
-  bare restore  "runsc restore" of a copy of the same snapshot into a network made before: from starting runsc to the first byte
+  prepared    GET through the router to a paused counter, until the first byte of the answer; a container waits for it (the default)
+  unprepared  the same with --prepared-sandboxes 0
+  bare        "runsc restore" of a copy of the same snapshot into a network made before: from starting runsc to the first byte
 `);
-    const client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
-    const pause = async (): Promise<Sandbox> => {
-      const patched = await client.patch<Sandbox>(
-        SANDBOXES,
-        KEY,
-        { spec: { operatingMode: 'Suspended' } },
-        { type: 'merge' },
-      );
-      const generation = patched.metadata.generation ?? 0;
-      return waitForSandbox(
-        client,
-        KEY,
-        30_000,
-        (sandbox) => currentCondition(sandbox, 'Suspended', generation)?.status === 'True',
-      );
-    };
-    const { path, version } = await findRunsc({
-      binariesDirectory: join(up.stateDirectory, 'bin'),
+    const prepared = await start('prepared', true);
+    const unprepared = await start('unprepared', false);
+    const { path: runscPath, version } = await findRunsc({
+      binariesDirectory: prepared.binariesDirectory,
       moduleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
       environment: process.env,
       progress: (_title, task) => task(),
     });
-    const platform = /runtime +gVisor \(runsc \S+, (\S+)\)/.exec(up.output())?.[1] ?? 'systrap';
-    const engine = join(up.stateDirectory, 'engine');
-    await request(up.url, up.token);
-    const config = globSync(join(engine, 'containers/gvisor/*/config.json')).find(
-      (path) => spawnSync('grep', ['-q', 'sandbox-router-counter', path]).status === 0,
-    );
-    if (config === undefined) throw new Error(`The counter's bundle is not below ${engine}.`);
-    const keptConfig = join(directory, 'config.json');
-    cpSync(config, keptConfig);
-    const paused = await pause();
-    bare = prepareBareRestore({
-      runscPath: path,
-      platform,
-      directory: join(directory, 'bare'),
-      bundleConfigPath: keptConfig,
-      snapshotDirectory: join(engine, 'snapshots', paused.metadata.annotations?.['sandbox-router/snapshot'] ?? ''),
-      port: COUNTER_PORT,
-    });
-    const router: number[] = [];
-    const restore: number[] = [];
+    const contestants: Contestant[] = [];
+    for (const { name: size, sandbox } of SIZES) {
+      for (const [way, engine] of [
+        ['prepared', prepared],
+        ['unprepared', unprepared],
+      ] as const) {
+        await engine.request(sandbox);
+        const measure = () => engine.request(sandbox);
+        contestants.push({ size, way, measure, reset: () => engine.pause(sandbox), samples: [] });
+      }
+      const bundleConfigPath = join(directory, `${sandbox}.json`);
+      unprepared.keepConfig(sandbox, bundleConfigPath);
+      await prepared.pause(sandbox);
+      const snapshotDirectory = await unprepared.pause(sandbox);
+      const bare = prepareBareRestore({
+        runscPath,
+        platform: prepared.platform,
+        directory: join(directory, `bare-${sandbox}`),
+        bundleConfigPath,
+        snapshotDirectory,
+        port: COUNTER_PORT,
+      });
+      bares.push(bare);
+      contestants.push({ size, way: 'bare', measure: bare.measure, reset: async () => {}, samples: [] });
+    }
     for (let round = -1; round < rounds; round++) {
-      await delay(SETTLE_MS);
-      const routerMs = await request(up.url, up.token);
-      await pause();
-      await delay(SETTLE_MS);
-      const bareMs = await bare.measure();
-      // The first round warms both up.
-      if (round >= 0) {
-        router.push(routerMs);
-        restore.push(bareMs);
+      for (const contestant of contestants) {
+        await delay(SETTLE_MS);
+        const elapsedMs = await contestant.measure();
+        // The first round warms all of them up.
+        if (round >= 0) contestant.samples.push(elapsedMs);
+        await contestant.reset();
       }
       if (process.stdout.isTTY) process.stdout.write(`\r${round + 1}/${rounds}`);
     }
-    const figures = {
-      routerMs: round1(median(router)),
-      bareRestoreMs: round1(median(restore)),
-      ratio: Math.round((median(router) / median(restore)) * 1000) / 1000,
-      routerPercentilesMs: percentiles(router),
-      bareRestorePercentilesMs: percentiles(restore),
-      rounds,
-      runsc: version,
-      platform,
-      machine: machine(),
-    };
-    console.log(`
-                 median      p10      p90      p99
-router        ${row(figures.routerMs, figures.routerPercentilesMs)}
-bare restore  ${row(figures.bareRestoreMs, figures.bareRestorePercentilesMs)}
-ratio         ${figures.ratio.toFixed(3).padStart(9)}`);
-    return figures;
+    return report(contestants, { rounds, runsc: version, platform: prepared.platform, machine: machine() });
   } finally {
-    await up.interrupt();
-    bare?.close();
+    for (const engine of engines) await engine.close();
+    for (const bare of bares) bare.close();
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-/** Milliseconds from sending a request to the first byte of its answer, on a connection of its own. */
-function request(url: string, token: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const startedAt = performance.now();
-    get(`${url}/counter/`, { agent: false, headers: { authorization: `Bearer ${token}` } }, (response) => {
-      const elapsedMs = performance.now() - startedAt;
-      response.resume();
-      if (response.statusCode !== 200) reject(new Error(`The router answered ${response.statusCode}.`));
-      else response.on('end', () => resolve(elapsedMs));
-    }).on('error', reject);
-  });
+function counter({ sandbox, ballastMb }: (typeof SIZES)[number]): unknown {
+  const container = {
+    name: 'counter',
+    image: 'sandbox-router.local/toolbox',
+    command: ['/opt/sandbox-router/agent/bin/sandbox-router-counter'],
+    env: [{ name: 'COUNTER_BALLAST_MB', value: String(ballastMb) }],
+    ports: [{ name: 'http', containerPort: COUNTER_PORT }],
+  };
+  return {
+    apiVersion: 'agents.x-k8s.io/v1beta1',
+    kind: 'Sandbox',
+    metadata: { name: sandbox, namespace: 'default' },
+    spec: {
+      podTemplate: {
+        metadata: { labels: { 'sandbox-router/egress': 'none' } },
+        spec: { runtimeClassName: 'gvisor', terminationGracePeriodSeconds: 2, containers: [container] },
+      },
+    },
+  };
+}
+
+/** Prints the table; `routerMs` is the wake of the small counter as users have it, without any setting. */
+function report(contestants: Contestant[], circumstances: Record<string, unknown>): Record<string, unknown> {
+  const samplesOf = (size: string, way: Way) =>
+    contestants.find((contestant) => contestant.size === size && contestant.way === way)?.samples ?? [];
+  const figuresOf = (size: string, way: Way) => {
+    const samples = samplesOf(size, way);
+    const bareMs = median(samplesOf(size, 'bare'));
+    return {
+      medianMs: round1(median(samples)),
+      percentilesMs: percentiles(samples),
+      ratio: Math.round((median(samples) / bareMs) * 1000) / 1000,
+      p99OverBareMedianMs: round1(percentile(samples, 0.99) - bareMs),
+    };
+  };
+  console.log('\n                    median      p10      p90      p99  to bare  p99 - bare');
+  const sizes: Record<string, Record<string, ReturnType<typeof figuresOf>>> = {};
+  for (const { size, way } of contestants) {
+    const figures = figuresOf(size, way);
+    sizes[size] = { ...sizes[size], [way]: figures };
+    const { p10 = 0, p90 = 0, p99 = 0 } = figures.percentilesMs;
+    const columns = [figures.medianMs, p10, p90, p99].map((value) => value.toFixed(1).padStart(9)).join('');
+    const compared = `${figures.ratio.toFixed(3).padStart(9)}${figures.p99OverBareMedianMs.toFixed(1).padStart(12)}`;
+    console.log(`${size.padStart(5)} ${way.padEnd(11)}${columns}${compared}`);
+  }
+  const small = { router: figuresOf('27MB', 'prepared'), bare: figuresOf('27MB', 'bare') };
+  return {
+    routerMs: small.router.medianMs,
+    bareRestoreMs: small.bare.medianMs,
+    ratio: small.router.ratio,
+    routerPercentilesMs: small.router.percentilesMs,
+    bareRestorePercentilesMs: small.bare.percentilesMs,
+    sizes,
+    ...circumstances,
+  };
 }
 
 function percentiles(samples: number[]): Record<string, number> {
   return Object.fromEntries(
     [10, 50, 90, 95, 99].map((share) => [`p${share}`, round1(percentile(samples, share / 100))]),
   );
-}
-
-function row(medianMs: number, { p10 = 0, p90 = 0, p99 = 0 }: Record<string, number>): string {
-  return [medianMs, p10, p90, p99].map((value) => `${value.toFixed(1)}`.padStart(9)).join('');
 }
 
 function round1(value: number): number {

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { projectRoot } from '../support/checkout.ts';
+import { footprint, leaked } from '../support/leaks.ts';
+import { containersOf } from '../support/prepared.ts';
+import { until } from '../support/until.ts';
+import { type RunningUp, startUp } from '../support/up.ts';
+
+const execute = promisify(execFile);
+const NOTHING = { processes: [], namespaces: [], links: [], mounts: [] };
+
+describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () => {
+  const stateDirectory = mkdtempSync(join(tmpdir(), 'sandbox-router-prepared-'));
+  const engine = join(stateDirectory, 'engine');
+  const command = ['npm', 'start', '--', '--prepared-sandboxes', '1'];
+  const start = () => startUp({ directory: projectRoot, stateDirectory, runtime: 'gvisor', command });
+  let before_: ReturnType<typeof footprint>;
+  let up: RunningUp;
+
+  before(async () => {
+    before_ = footprint(stateDirectory);
+    up = await start();
+  });
+  after(async () => {
+    await up?.interrupt();
+    rmSync(stateDirectory, { recursive: true, force: true });
+  });
+
+  const count = async (): Promise<number> => {
+    const response = await up.request('/counter/');
+    assert.equal(response.status, 200, await response.clone().text());
+    return ((await response.json()) as { n: number }).n;
+  };
+  const pause = (name: string) =>
+    execute(process.execPath, ['src/cli/main.ts', 'pause', name, '--state-dir', stateDirectory], { cwd: projectRoot });
+  const waiting = () => containersOf(stateDirectory, 'created');
+  const running = () => containersOf(stateDirectory, 'running').map(({ id }) => id);
+  const untilWaits = (hostname: string) =>
+    until(`a container waits for ${hostname}`, () =>
+      waiting().length === 1 && waiting()[0]?.hostname === hostname ? waiting()[0] : undefined,
+    );
+  /** Namespaces and links are those of containers that run, and no container waits. */
+  const assertNothingExtra = () => {
+    assert.deepEqual(waiting(), []);
+    const now = leaked(before_, footprint(stateDirectory));
+    assert.deepEqual([now.namespaces.length, now.links.length], [running().length, running().length]);
+  };
+
+  it('a wake goes into it: same memory, same log, commands find it', async () => {
+    const n = await count();
+    await pause('counter');
+    const prepared = await untilWaits('counter');
+    assert.equal(await count(), n + 1);
+    assert.ok(running().includes(prepared.id));
+    assert.deepEqual(waiting(), []);
+    assert.equal((await up.kubectl('exec', 'counter', '--', 'hostname')).trim(), 'counter');
+    await up.kubectl('exec', 'counter', '--', 'sh', '-c', 'echo written > /proc/1/fd/1');
+    await until('its output is in the log of its Pod', async () =>
+      (await up.kubectl('logs', 'counter')).includes('written'),
+    );
+  });
+
+  it('no more wait than may: the sandbox that was paused last has it', async () => {
+    await pause('counter');
+    await untilWaits('counter');
+    await pause('shell');
+    await untilWaits('shell');
+    const [links, namespaces] = [footprint(stateDirectory).links, footprint(stateDirectory).namespaces];
+    const now = leaked(before_, { ...before_, links, namespaces });
+    assert.deepEqual([now.links.length, now.namespaces.length], [1, 1]);
+  });
+
+  it('it goes with its sandbox', async () => {
+    const [{ id } = { id: '' }] = waiting();
+    await up.kubectl('delete', 'sandbox', 'shell');
+    await untilWaits('counter');
+    assert.equal(existsSync(join(engine, 'containers/gvisor', id)), false);
+  });
+
+  it('after kill -9 while it waits, it is removed, and its sandbox wakes without', async () => {
+    await untilWaits('counter');
+    await up.kill();
+    up = await start();
+    assertNothingExtra();
+    const n = await count();
+    await pause('counter');
+    await untilWaits('counter');
+    assert.equal(await count(), n + 1);
+  });
+
+  it('after kill -9 while it is made, nothing of it is left', async () => {
+    const n = await count();
+    await pause('counter');
+    await until('it is being made', () => {
+      const ids = new Set([...running(), ...waiting().map(({ id }) => id)]);
+      return readdirSync(join(engine, 'containers/gvisor')).some((id) => !ids.has(id));
+    });
+    await up.kill();
+    up = await start();
+    assertNothingExtra();
+    assert.equal(await count(), n + 1);
+  });
+
+  it('after kill -9 while its sandbox is restored into it, the sandbox goes on', async () => {
+    const n = await count();
+    await pause('counter');
+    const { id } = await untilWaits('counter');
+    const asking = up.request('/counter/').catch(() => undefined);
+    await until('the Pod has it', () =>
+      readdirSync(join(engine, 'pods')).some(
+        (file) => file.endsWith('.json') && readFileSync(join(engine, 'pods', file), 'utf8').includes(id),
+      ),
+    );
+    await up.kill();
+    await asking;
+    up = await start();
+    const after = await count();
+    // The request that was cut may have been counted.
+    assert.ok(after === n + 1 || after === n + 2, `${after} after ${n}`);
+    assertNothingExtra();
+  });
+
+  it('Ctrl-C removes it', async () => {
+    await pause('counter');
+    await untilWaits('counter');
+    await up.interrupt();
+    assert.deepEqual(leaked(before_, footprint(stateDirectory)), NOTHING);
+  });
+});

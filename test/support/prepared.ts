@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Containers of an engine by what runsc says of them; `created` are those that wait to be restored into. */
+export function containersOf(
+  stateDirectory: string,
+  status: 'created' | 'running',
+): { id: string; hostname: string }[] {
+  const tag = createHash('sha256').update(join(stateDirectory, 'engine')).digest('hex').slice(0, 4);
+  const root = `/run/sandbox-router-${tag}`;
+  const files = existsSync(root) ? readdirSync(root).filter((file) => file.endsWith('.state')) : [];
+  return files.flatMap((file) => {
+    try {
+      const container = JSON.parse(readFileSync(join(root, file), 'utf8')) as {
+        id: string;
+        status: string;
+        spec: { hostname: string };
+      };
+      return container.status === status ? [{ id: container.id, hostname: container.spec.hostname }] : [];
+    } catch {
+      // It went while we looked, or is being written.
+      return [];
+    }
+  });
+}
