@@ -161,7 +161,16 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     nodeName: NODE_NAME,
     failed: report,
   });
-  const extensions = startExtensionControllers({ client: api.client, failed: report });
+  const extensions = startExtensionControllers({
+    client: api.client,
+    templateSnapshots: {
+      snapshots: pods.snapshots,
+      compatibility: runtime.compatibility,
+      copies: runtime.durableSnapshots,
+      nodeName: NODE_NAME,
+    },
+    failed: report,
+  });
   await Promise.all([sandboxes.synced, extensions.synced]);
   await announceNode(api.client, NODE_NAME, runtime, new Date());
   const certificates = await ensureCertificates(join(engineDirectory, 'tls'), {

@@ -100,6 +100,10 @@ export const ORIGIN_POD_ANNOTATION = 'podsnapshot.gke.io/origin-pod';
 export const POD_RESTORED_CONDITION = 'PodRestored';
 /** Annotation on a SandboxTemplate: `true` lets its pools' members start as copies of one member's memory. */
 export const CLONE_ANNOTATION = 'sandbox-router/clone-from-snapshot';
+/** Annotation on a Sandbox that a pool made: id of the template's snapshot that its Pod starts as a copy of. Written by the pool's controller. */
+export const CLONE_OF_ANNOTATION = 'sandbox-router/clone-of';
+/** Annotation on a Pod or podTemplate: `[:port]/path` that is told, by an HTTP POST, when the Pod's processes have become a copy's. */
+export const CLONE_HOOK_ANNOTATION = 'sandbox-router/clone-hook';
 /** Annotation on a Pod or podTemplate: `flate` makes its snapshots smaller and slower. */
 export const SNAPSHOT_COMPRESSION_ANNOTATION = 'sandbox-router/snapshot-compression';
 

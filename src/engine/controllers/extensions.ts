@@ -3,6 +3,7 @@ import { startClaimController } from './claim/index.ts';
 import { createExtensionCaches } from './extension-caches.ts';
 import type { RunningController } from './sandbox/index.ts';
 import { startTemplateController } from './template/index.ts';
+import { startTemplateSnapshotController, type TemplateSnapshotSupport } from './template-snapshot/index.ts';
 import { startPoolController } from './warm-pool/index.ts';
 
 /** What the controllers of claims, pools and templates need; they run against any Kubernetes API. */
@@ -10,6 +11,8 @@ export interface ExtensionControllersOptions {
   client: ResourceClient;
   /** Domains whose labels claims may set; `sandbox.users.io` by default. */
   labelDomains?: readonly string[];
+  /** Where Pods can be copied: pools of templates that ask for it are filled with copies of one snapshot. */
+  templateSnapshots?: TemplateSnapshotSupport;
   now?: () => Date;
   /** Told of failures; the controllers try again by themselves. */
   failed(what: string, error: unknown): void;
@@ -40,15 +43,20 @@ export function startExtensionControllers(options: ExtensionControllersOptions):
   const shared = { ...options, caches, now };
   const templates = startTemplateController(shared);
   const claims = startClaimController(shared);
+  const templateSnapshots =
+    options.templateSnapshots === undefined
+      ? undefined
+      : startTemplateSnapshotController({ ...shared, ...options.templateSnapshots });
   const pools = startPoolController({
     ...shared,
+    templateSnapshots,
     refillNow: (pool, missing, members) => refillSize(claims.rush(), missing, members, pool.spec.replicas ?? 1),
   });
   return {
     synced: caches.synced,
     close: async () => {
       caches.close();
-      await Promise.all([templates.close(), claims.close(), pools.close()]);
+      await Promise.all([templates.close(), claims.close(), pools.close(), templateSnapshots?.close()]);
     },
   };
 }

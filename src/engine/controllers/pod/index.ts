@@ -31,7 +31,12 @@ import { createPodRunner } from './pod-runner.ts';
 import { type PodSnapshotChange, podSnapshotIdentity, SnapshotRefusedError } from './pod-snapshots.ts';
 import { createPreparedContainers, type PreparedLimits } from './prepared/index.ts';
 import { recoverPods } from './recover.ts';
-import { createSnapshotDirectory, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
+import {
+  createSnapshotDirectory,
+  type PodSnapshotIdentity,
+  type SnapshotDirectory,
+  seedSnapshotId,
+} from './snapshots.ts';
 import { podStatus } from './status.ts';
 
 export type { PreparedLimits };
@@ -167,8 +172,9 @@ export function startPodController(options: PodControllerOptions): PodController
     const asked = pod.metadata.annotations?.[CHECKPOINT_ANNOTATION] !== undefined;
     if (!asked && local.checkpoint?.status === 'False') delete local.checkpoint;
     if (!asked || local.container.phase !== 'running' || local.checkpoint !== undefined) return;
-    const id = pod.metadata.uid ?? '';
-    const identity = podSnapshotIdentity(pod, 'suspend', now());
+    const seedOf = seedSnapshotId(pod);
+    const id = seedOf ?? pod.metadata.uid ?? '';
+    const identity = seedOf === undefined ? podSnapshotIdentity(pod, 'suspend', now()) : undefined;
     await runner.checkpoint(pod, local, id, identity);
     // In the API before the Pod goes: whoever waits for that may look for the snapshot at once.
     if (snapshots.exists(id)) await publish(id);

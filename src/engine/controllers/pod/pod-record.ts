@@ -14,6 +14,8 @@ export interface PodRecord {
   restartCount: number;
   /** Content of the image that it was started from; absent for the built-in one. */
   image?: PulledImage;
+  /** Of a template's seed: hash of what its processes were started with, see {@link processRevision}. */
+  processes?: string;
 }
 
 /** Small durable files, one a pod. */

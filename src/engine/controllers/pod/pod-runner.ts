@@ -15,6 +15,7 @@ import { type ContainerIds, type ContainerRuntime, containerId, RuntimeError } f
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import type { ClaimVolumes } from './claim-volumes.ts';
+import { processRevision, startAsCopy } from './clone.ts';
 import { compatibilityOf, incompatibility } from './compatibility.ts';
 import { mainContainer } from './container-spec.ts';
 import { lastLines } from './last-lines.ts';
@@ -23,7 +24,13 @@ import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
 import { type Prepared, type PreparedContainers, shapeOf } from './prepared/index.ts';
 import { followReadiness } from './readiness.ts';
-import { hibernationId, type PodSnapshotIdentity, type SnapshotDirectory } from './snapshots.ts';
+import {
+  hibernationId,
+  isTemplateSnapshot,
+  type PodSnapshotIdentity,
+  type SnapshotDirectory,
+  seedSnapshotId,
+} from './snapshots.ts';
 import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
 
 /** What running Pods needs. */
@@ -145,7 +152,22 @@ export function createPodRunner(options: PodRunnerOptions) {
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
     };
+    if (seedSnapshotId(pod) !== undefined) {
+      // Before it runs: an engine that finds it running must know.
+      record.processes = processRevision(spec);
+      records.write(record);
+    }
     if (snapshot === undefined) await runFromStart();
+    else if (isTemplateSnapshot(snapshot))
+      local.restored = await startAsCopy(pod, spec, snapshot, {
+        ...options,
+        requireRestorable: () => requireRestorable(pod, snapshot, image),
+        restore: async () => {
+          logs.opening(record.uid, 'restore');
+          await runtime.restore(spec, snapshots.pathOf(snapshot));
+        },
+        runFromStart,
+      });
     else {
       try {
         requireRestorable(pod, snapshot, image);
@@ -191,19 +213,26 @@ export function createPodRunner(options: PodRunnerOptions) {
   /** Takes a snapshot, with what must be known of it beside it. */
   async function capture(
     pod: Pod,
-    { record: { containerId: id, address, image } }: LocalPod,
+    { record: { containerId: id, address, image, processes = '' } }: LocalPod,
     snapshot: string,
     podSnapshot: PodSnapshotIdentity | undefined,
     leaveRunning: boolean,
   ): Promise<void> {
-    // What an earlier engine began it wrote down itself.
-    if (!snapshots.begun(snapshot) || snapshots.recordOf(snapshot) === undefined)
+    const common = {
+      compatibility: compatibilityOf(pod, runtime.compatibility),
+      ...(image === undefined ? {} : { imageDigest: image.digest }),
+    };
+    if (snapshot === seedSnapshotId(pod)) {
+      const template = { namespace: pod.metadata.namespace ?? '', name: controllerOf(pod)?.name ?? '', processes };
+      if (!snapshots.exists(snapshot)) snapshots.writeRecord(snapshot, { address: '', ...common, template });
+    } else if (!snapshots.begun(snapshot) || snapshots.recordOf(snapshot) === undefined) {
+      // What an earlier engine began it wrote down itself.
       snapshots.writeRecord(snapshot, {
         address,
-        compatibility: compatibilityOf(pod, runtime.compatibility),
-        ...(image === undefined ? {} : { imageDigest: image.digest }),
+        ...common,
         ...(podSnapshot === undefined ? {} : { podSnapshot }),
       });
+    }
     try {
       const compress = pod.metadata.annotations?.[SNAPSHOT_COMPRESSION_ANNOTATION] === 'flate';
       await runtime.checkpoint(id, snapshots.pathOf(snapshot), { leaveRunning, compress });
@@ -309,7 +338,8 @@ export function createPodRunner(options: PodRunnerOptions) {
         await capture(pod, local, snapshot, podSnapshot, false);
         local.following?.abort();
         // A Sandbox will be woken from it; other Pods with a checkpoint are gone.
-        await network.detach(id, controllerOf(pod) === undefined ? undefined : snapshot);
+        const reserves = controllerOf(pod) !== undefined && !isTemplateSnapshot(snapshot);
+        await network.detach(id, reserves ? snapshot : undefined);
         local.container = { phase: 'stopped-for-snapshot' };
         local.checkpoint = { status: 'True', message: `Snapshot ${snapshot} is taken` };
         if (snapshot === local.record.uid) expectWake(pod, local);

@@ -11,7 +11,7 @@ import type { ObjectCache } from '../object-cache.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { PodRecord, PodRecords } from './pod-record.ts';
 import type { PodRunner } from './pod-runner.ts';
-import { hibernationId, type SnapshotDirectory } from './snapshots.ts';
+import { hibernationId, isTemplateSnapshot, type SnapshotDirectory, seedSnapshotId } from './snapshots.ts';
 
 /** What recovery looks at. */
 export interface RecoveryOptions {
@@ -68,7 +68,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   const { runner, snapshots, runtime, network } = options;
   const state = await runtime.state(record.containerId);
   // A checkpoint goes on without the engine: only its end tells whether the container or the snapshot is what is left.
-  for (const snapshot of [record.uid, hibernationId(record.uid)]) {
+  for (const snapshot of [seedSnapshotId(pod) ?? record.uid, hibernationId(record.uid)]) {
     if (!snapshots.begun(snapshot)) continue;
     if (state.state === 'running' && snapshot === hibernationId(record.uid) && snapshots.exists(snapshot)) {
       await snapshots.discard(snapshot);
@@ -82,7 +82,11 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
     }
     return;
   }
-  if (state.state === 'running') {
+  // A copy that was not told yet that it is one.
+  const halfCopied =
+    record.startedAt === undefined && isTemplateSnapshot(pod.metadata.annotations?.[RESTORE_ANNOTATION] ?? '');
+  if (halfCopied) await runtime.stop(record.containerId, 0);
+  else if (state.state === 'running') {
     runner.foundRunning(pod, local);
     local.container = { phase: 'running', ready: false };
     await Promise.race([runner.follow(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
@@ -109,6 +113,8 @@ async function discardUnused(
   }
   const published = new Map(podSnapshots.map(({ metadata, status }) => [status?.storage?.id, metadata]));
   for (const id of snapshots.list()) {
+    // What becomes of these depends on templates and pools.
+    if (isTemplateSnapshot(id)) continue;
     const identity = snapshots.recordOf(id)?.podSnapshot;
     const object = published.get(id);
     const stands = identity !== undefined && identity.name === object?.name && identity.namespace === object.namespace;

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OwnerReference } from '../../../kubernetes/index.ts';
+import { type OwnerReference, type Pod, TEMPLATE_HASH_LABEL } from '../../../kubernetes/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
+import { controllerOf } from '../sandbox/ownership.ts';
 import type { SnapshotCompatibility } from './compatibility.ts';
 
 /** The PodSnapshot that stands for a snapshot in the API: enough to write it again. */
@@ -21,6 +22,16 @@ export interface PodSnapshotIdentity {
   owner?: OwnerReference;
 }
 
+/** What a snapshot of a template is of. */
+export interface TemplateSnapshotIdentity {
+  /** Only Pods of this namespace are made from it. */
+  namespace: string;
+  /** Name of the SandboxTemplate. */
+  name: string;
+  /** Hash of what its processes were started with, values from ConfigMaps, Secrets and the Pod's own fields included. */
+  processes: string;
+}
+
 /** What is kept beside the data of a snapshot. */
 export interface SnapshotRecord {
   /** The address that its connections know; empty when there is none worth keeping. */
@@ -30,6 +41,8 @@ export interface SnapshotRecord {
   imageDigest?: string;
   /** Absent for snapshots that the engine keeps for itself. */
   podSnapshot?: PodSnapshotIdentity;
+  /** There for snapshots that many Pods may be made from. */
+  template?: TemplateSnapshotIdentity;
 }
 
 /** Snapshots of the engine on disk: a directory for each, and beside it what must be known of it. */
@@ -50,6 +63,25 @@ export interface SnapshotDirectory {
 /** Id of the snapshot in which a Pod's memory lies while the engine is stopped. */
 export function hibernationId(podUid: string): string {
   return `hibernated-${podUid}`;
+}
+
+/** Id of the snapshot of a template (by UID) at a revision (its blueprint's hash). */
+export function templateSnapshotId(templateUid: string, revision: string): string {
+  return `template-${templateUid}-${revision}`;
+}
+
+/** Whether an id is one of {@link templateSnapshotId}: such a snapshot outlives the Pods made from it. */
+export function isTemplateSnapshot(id: string): boolean {
+  return id.startsWith('template-');
+}
+
+/** Id of the snapshot that a Pod is run for; undefined for any Pod that is not a template's seed. */
+export function seedSnapshotId(pod: Pod): string | undefined {
+  const owner = controllerOf(pod);
+  const revision = pod.metadata.labels?.[TEMPLATE_HASH_LABEL];
+  return owner?.kind === 'SandboxTemplate' && revision !== undefined
+    ? templateSnapshotId(owner.uid, revision)
+    : undefined;
 }
 
 /** Snapshots below `directory`; removing one goes through the runtime, since some keep processes alive. */

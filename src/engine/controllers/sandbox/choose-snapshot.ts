@@ -1,4 +1,5 @@
 import {
+  CLONE_OF_ANNOTATION,
   COLD_START_ANNOTATION,
   NAME_HASH_LABEL,
   nameHash,
@@ -10,7 +11,9 @@ import {
   SNAPSHOT_NAME_ANNOTATION,
 } from '../../../kubernetes/index.ts';
 import { conditionOf } from '../conditions.ts';
+import { isTemplateSnapshot } from '../pod/snapshots.ts';
 import { find } from './api.ts';
+import { controllerOf } from './ownership.ts';
 
 /** The PodSnapshot that a Sandbox is to start from can't be used. The message says why and what to do. */
 export class SnapshotChoiceError extends Error {
@@ -19,7 +22,7 @@ export class SnapshotChoiceError extends Error {
 
 /**
  * Id of the snapshot that a Sandbox's next Pod starts from (contract section 4.5): the PodSnapshot that its pod template names, else the one in which it was
- * suspended, else, coming from a suspension, its latest; undefined for a cold start. @throws SnapshotChoiceError
+ * suspended, else its template's where it waits in a pool as a copy of that, else, coming from a suspension, its latest; undefined for a cold start. @throws SnapshotChoiceError
  */
 export async function chooseSnapshot(client: ResourceClient, sandbox: Sandbox): Promise<string | undefined> {
   const named = sandbox.spec.podTemplate.metadata?.annotations?.[SNAPSHOT_NAME_ANNOTATION];
@@ -34,6 +37,8 @@ export async function chooseSnapshot(client: ResourceClient, sandbox: Sandbox): 
   }
   const suspendedIn = sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION];
   if (suspendedIn !== undefined) return suspendedIn;
+  const copyOf = sandbox.metadata.annotations?.[CLONE_OF_ANNOTATION] ?? '';
+  if (controllerOf(sandbox)?.kind === 'SandboxWarmPool' && isTemplateSnapshot(copyOf)) return copyOf;
   // A Pod that is lost while its Sandbox runs starts cold: nobody asked for an older state.
   if (conditionOf(sandbox, 'Suspended')?.status !== 'True') return undefined;
   const { namespace, name } = sandbox.metadata;

@@ -1,7 +1,8 @@
-import type { ResourceClient } from '../../../kubernetes/index.ts';
+import type { ResourceClient, SandboxTemplate } from '../../../kubernetes/index.ts';
 import { createEventRecorder } from '../events.ts';
 import type { ExtensionCaches } from '../extension-caches.ts';
 import { keyOf } from '../object-cache.ts';
+import type { TemplateSnapshots } from '../template-snapshot/index.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { createMembership } from './membership.ts';
 import { createPoolReconciler, type PoolReconcilerOptions } from './reconcile.ts';
@@ -10,6 +11,8 @@ import { createPoolReconciler, type PoolReconcilerOptions } from './reconcile.ts
 export interface PoolControllerOptions extends Pick<PoolReconcilerOptions, 'refillNow'> {
   client: ResourceClient;
   caches: ExtensionCaches;
+  /** Absent where Pods can't be copied. */
+  templateSnapshots: TemplateSnapshots | undefined;
   now(): Date;
   failed(what: string, error: unknown): void;
 }
@@ -32,6 +35,7 @@ export function startPoolController(options: PoolControllerOptions): { close(): 
   const membership = createMembership(caches.sandboxes, () => now().getTime(), gather);
   const reconcile = createPoolReconciler({
     ...options,
+    startOf: (template) => options.templateSnapshots?.startOf(template) ?? { how: 'command' },
     membership,
     events: createEventRecorder(client, 'sandboxwarmpool-controller', now, failed),
     again: queue.addAfter,
@@ -54,14 +58,18 @@ export function startPoolController(options: PoolControllerOptions): { close(): 
   });
   caches.templates.listen((after, before) => {
     const template = after ?? before;
-    if (template === undefined) return;
+    if (template !== undefined) lookAtPoolsOf(template);
+  });
+  options.templateSnapshots?.onChange(lookAtPoolsOf);
+
+  function lookAtPoolsOf(template: SandboxTemplate): void {
     for (const pool of caches.pools.values())
       if (
         pool.metadata.namespace === template.metadata.namespace &&
         pool.spec.sandboxTemplateRef.name === template.metadata.name
       )
         queue.add(keyOf(pool));
-  });
+  }
 
   return {
     close: async () => {

@@ -1,4 +1,5 @@
 import {
+  CLONE_OF_ANNOTATION,
   CREATED_BY_LABEL,
   LAUNCH_TYPE_LABEL,
   nameHash,
@@ -19,8 +20,8 @@ import { blueprintHash, blueprintOf, podTemplateHash } from '../template/bluepri
 /** A member that is not Ready for so long is replaced (contract section 2.8). */
 export const READINESS_GRACE_MS = 5 * 60_000;
 
-/** A new member of a pool (contract section 2.8). */
-export function memberOf(pool: SandboxWarmPool, template: SandboxTemplate): Sandbox {
+/** A new member of a pool (contract section 2.8); `cloneOf` is the snapshot of its template that it starts as a copy of. */
+export function memberOf(pool: SandboxWarmPool, template: SandboxTemplate, cloneOf?: string): Sandbox {
   const { name, namespace } = pool.metadata;
   const { podTemplate, ...blueprint } = blueprintOf(template);
   const { metadata = {}, spec } = podTemplate;
@@ -39,7 +40,10 @@ export function memberOf(pool: SandboxWarmPool, template: SandboxTemplate): Sand
         [POD_TEMPLATE_HASH_LABEL]: podTemplateHash(template),
         [CREATED_BY_LABEL]: 'controller',
       },
-      annotations: { [TEMPLATE_REF_ANNOTATION]: template.metadata.name },
+      annotations: {
+        [TEMPLATE_REF_ANNOTATION]: template.metadata.name,
+        ...(cloneOf === undefined ? {} : { [CLONE_OF_ANNOTATION]: cloneOf }),
+      },
       ownerReferences: [ownerReferenceTo(pool)],
     },
     spec: {

@@ -16,6 +16,7 @@ import type { ExtensionCaches } from '../extension-caches.ts';
 import { keyOf } from '../object-cache.ts';
 import { ownerReferenceTo } from '../sandbox/ownership.ts';
 import { blueprintHash } from '../template/blueprint.ts';
+import type { MemberStart } from '../template-snapshot/index.ts';
 import { isReady, isUnschedulable, memberOf, READINESS_GRACE_MS, surplusOf, unreadySinceMs } from './member.ts';
 import type { Membership } from './membership.ts';
 
@@ -28,6 +29,8 @@ export interface PoolReconcilerOptions {
   now(): Date;
   /** How many members a pool may be given now, of those that it lacks: claims go first. */
   refillNow(pool: SandboxWarmPool, missing: number, members: number): number;
+  /** How new members start. */
+  startOf(template: SandboxTemplate): MemberStart;
   /** Asks for another pass over `namespace/name` later. */
   again(key: string, delayMs: number): void;
 }
@@ -111,8 +114,11 @@ export function createPoolReconciler(options: PoolReconcilerOptions): (key: stri
     members: number,
     key: string,
   ): Promise<void> {
+    const start = options.startOf(template);
+    // Whoever makes the snapshot tells when it is there.
+    if (start.how === 'wait') return;
     const count = Math.min(LARGEST_BATCH, options.refillNow(pool, missing, members));
-    const member = memberOf(pool, template);
+    const member = memberOf(pool, template, start.how === 'copy' ? start.snapshot : undefined);
     await inParallel(Array.from({ length: count }), async () => {
       membership.made(pool, await client.create<Sandbox>(SANDBOXES, member));
     });
