@@ -319,6 +319,9 @@ export function claims(title: string, start: () => Promise<ClaimsWorld>, skip: s
       await world.client.delete(SANDBOXES, sandbox.metadata);
       if (!world.collectsGarbage) await world.client.delete(PODS, sandbox.metadata, { gracePeriodSeconds: 0 });
       await objects.ready('foreign');
+      // Where nothing collects garbage, the new Sandbox may meet the Pod of the old one before the test has deleted it.
+      const metTheOld = (failure: string) => !world.collectsGarbage && failure.includes('is owned by Sandbox/foreign');
+      world.failures.splice(0, Number.POSITIVE_INFINITY, ...world.failures.filter((failure) => !metTheOld(failure)));
     });
 
     it('gives no sandbox to two of fifty claims that come at once', async () => {
