@@ -18,7 +18,7 @@ import { machine, median, percentile } from './support/statistics.ts';
 export const description = 'routing table: memory, first sync, lookups and changes at 100,000 sandboxes';
 
 const SANDBOXES = 100_000;
-const EVENTS_PER_SECOND = 20_000;
+const EVENTS_PER_SECOND = 22_000;
 const REQUESTS_PER_SECOND = 500;
 const support = join(dirname(fileURLToPath(import.meta.url)), 'support');
 
