@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { ConfigError, type JwtIssuerSettings, type Settings, type TokenReviewSettings } from '../config/index.ts';
 import type { ResourceClient } from '../kubernetes/index.ts';
 import {
@@ -9,6 +10,7 @@ import {
   createJwtAuthenticator,
   createLinkAuthenticator,
   createLinks,
+  createOwnConnections,
   createRemoteKeys,
   createScopedTokenAuthenticator,
   createTokenReviewAuthenticator,
@@ -17,6 +19,7 @@ import {
   type JwtIssuer,
   type LinkKey,
   linkKey,
+  type OwnConnections,
   parseApiKeys,
   parsePublicKeys,
   type ScopedTokenKey,
@@ -38,6 +41,8 @@ export interface UpFiles {
 export interface ConfiguredIdentity {
   /** Undefined lets anybody in. */
   identity: Identity | undefined;
+  /** Those of `up`, for who forwards a port of the engine's API: holders of its token. */
+  ownConnections: OwnConnections | undefined;
   browsers: BrowserSettings;
 }
 
@@ -50,9 +55,11 @@ export function configuredIdentity(
 ): ConfiguredIdentity {
   const { tokenQuery, allowedOrigins, trustContent } = settings;
   const browsers = { tokenQuery, allowedOrigins, trustContent };
+  const ownConnections =
+    upFiles === undefined ? undefined : createOwnConnections(readFileSync(upFiles.token, 'utf8').trim());
   if (settings.insecureNoAuth) {
     const none = { links: undefined, scopedTokenKeys: () => [], certificates: false };
-    return { identity: undefined, browsers: { ...browsers, ...none } };
+    return { identity: undefined, ownConnections, browsers: { ...browsers, ...none } };
   }
   const authenticators: Authenticator[] = [];
   const changed = () => identity.forget();
@@ -88,7 +95,7 @@ export function configuredIdentity(
   if (links !== undefined) authenticators.push(createLinkAuthenticator(links, policy.tenants));
   const identity = createIdentity(authenticators, policy.tenants);
   onReloaded(changed);
-  return { identity, browsers: { ...browsers, links, scopedTokenKeys, certificates: mtls.length > 0 } };
+  return { identity, ownConnections, browsers: { ...browsers, links, scopedTokenKeys, certificates: mtls.length > 0 } };
 }
 
 function tokenReviewOf({ tokenReview, tokenReviewAudience }: Settings): TokenReviewSettings | undefined {

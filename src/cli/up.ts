@@ -5,6 +5,7 @@ import type { Router } from '../router/index.ts';
 import { withProgress } from './bootstrap.mjs';
 import { type ConfiguredEngine, closeEngine, startConfiguredEngine } from './engine.ts';
 import { applyManifests } from './manifests.ts';
+import { report } from './report.ts';
 import { waitForSandbox } from './sandbox-verbs.ts';
 import { startConfiguredRouter } from './serve.ts';
 import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
@@ -34,6 +35,7 @@ async function up(source: SettingsSource, example: string | undefined): Promise<
     const router = await startConfiguredRouter(source, kubeconfig, { token, linkKey });
     try {
       await router.synced;
+      await publishRouter(configured, router);
       if (example !== undefined) await withProgress(`Applying ${example}`, () => applyExample(configured, example));
       console.log(banner(configured, router));
       await stopAsked;
@@ -43,6 +45,20 @@ async function up(source: SettingsSource, example: string | undefined): Promise<
   } finally {
     await closeEngine(configured);
   }
+}
+
+/** Where clients of Agent Sandbox look for a router, among them the SDK's default connection: they forward a port of this Service. */
+async function publishRouter({ engine }: ConfiguredEngine, router: Router): Promise<void> {
+  await engine
+    .publish({
+      namespace: 'agent-sandbox-system',
+      service: 'sandbox-router-svc',
+      pod: 'sandbox-router',
+      port: 8080,
+      image: `sandbox-router.local/router:${packageVersion}`,
+      connect: router.connect,
+    })
+    .catch((error) => report('publishing the router as a Service', error));
 }
 
 /** Applies the manifests and waits for those sandboxes that should run. One that is slow or broken is no reason not to start. */

@@ -13,6 +13,7 @@ import {
   startSnapshotController,
 } from './controllers/index.ts';
 import { createImageStore } from './images/index.ts';
+import { type MachineProgram, type MachinePrograms, publishProgram } from './machine-program.ts';
 import {
   claimAddressRange,
   createLoopbackNetwork,
@@ -58,6 +59,8 @@ export interface Engine {
   runtime: ContainerRuntime;
   /** Lines that whoever started it should read: why not gVisor, what does not protect. */
   warnings: string[];
+  /** Lets clients find a program of this machine as a Pod behind a Service. @throws ApiError where somebody else has its name */
+  publish(program: MachineProgram): Promise<void>;
   /** Puts every sandbox to sleep for the next start, then ends. Returns what could not be kept. */
   close(): Promise<string[]>;
 }
@@ -87,12 +90,13 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   const containers = createContainerIds();
   const store = await openStore({ directory: join(engineDirectory, 'store') });
   let podLogs: PodLogs | undefined;
+  const programs: MachinePrograms = new Map();
   const api = await createEngineApi({
     store,
     clock: Date.now,
     random: randomBytes,
     token: options.token,
-    podStreams: createPodStreams(runtime, containers),
+    podStreams: createPodStreams(runtime, containers, programs),
     podLogs: (namespace, name, logOptions) => {
       if (podLogs === undefined) throw new Error('the engine is still starting');
       return podLogs(namespace, name, logOptions);
@@ -189,6 +193,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     client: api.client,
     runtime,
     warnings: warningsOf(runtime, selected.reason, namespaces && guarded === undefined),
+    publish: (program) => publishProgram(api.client, programs, program, NODE_NAME, new Date()),
     close: async () => {
       await extensions.close();
       await sandboxes.close();

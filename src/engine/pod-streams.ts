@@ -1,8 +1,13 @@
 import type { PodStreams } from './api/index.ts';
+import type { MachinePrograms } from './machine-program.ts';
 import { type ContainerIds, type ContainerRuntime, RuntimeError } from './runtime/index.ts';
 
-/** Ways into the containers that a runtime runs for Pods. */
-export function createPodStreams(runtime: ContainerRuntime, containers: ContainerIds): PodStreams {
+/** Ways into the containers that a runtime runs for Pods, and to the programs that other Pods stand for. */
+export function createPodStreams(
+  runtime: ContainerRuntime,
+  containers: ContainerIds,
+  programs: MachinePrograms,
+): PodStreams {
   return {
     exec: async (pod, { command, terminal }) => {
       const id = containers.of(pod.metadata.uid ?? '');
@@ -12,6 +17,11 @@ export function createPodStreams(runtime: ContainerRuntime, containers: Containe
       return runtime.attachedExec(id, command, { terminal });
     },
     connect: (pod, port) => {
+      const program = programs.get(pod.metadata.uid ?? '');
+      if (program !== undefined) {
+        if (port !== program.port) throw new RuntimeError('connect_failed', `nothing answers on port ${port}`);
+        return program.connect();
+      }
       const { podIP = '' } = (pod.status ?? {}) as { podIP?: string };
       return runtime.connect(containers.of(pod.metadata.uid ?? ''), podIP, port);
     },

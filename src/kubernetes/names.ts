@@ -98,6 +98,8 @@ export const SNAPSHOT_NAME_ANNOTATION = 'podsnapshot.gke.io/ps-name';
 export const ORIGIN_POD_ANNOTATION = 'podsnapshot.gke.io/origin-pod';
 /** Pod condition: True once it goes on from a PodSnapshot, which the message names; False with the cause if it could not (contract section 4.5). */
 export const POD_RESTORED_CONDITION = 'PodRestored';
+/** Pod: it stands for a program that whoever runs the node's Pods does not run as one (a kubelet's static Pods). */
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 /** Annotation on a SandboxTemplate: `true` lets its pools' members start as copies of one member's memory. */
 export const CLONE_ANNOTATION = 'sandbox-router/clone-from-snapshot';
 /** Annotation on a Sandbox that a pool made: id of the template's snapshot that its Pod starts as a copy of. Written by the pool's controller. */

@@ -91,7 +91,7 @@ export function createFront(
   const { links, tokenQuery, certificates, scopedTokenKeys } = options.browsers;
   const proxy = createProxy({
     browsers: createBrowserGate({ ...options.browsers, baseDomain: options.baseDomain }),
-    ambient: { tokenQuery, certificates },
+    ambient: { tokenQuery, certificates, ownConnections: options.ownConnections },
     links,
     activity,
     table,

@@ -3,7 +3,7 @@ import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
 import type { SleepLimits } from './forward/index.ts';
 import type { TlsOptions } from './front-listener.ts';
-import type { Identity, Links, ScopedTokenKey } from './identity/index.ts';
+import type { Identity, Links, OwnConnections, ScopedTokenKey } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
 import type { WakeLimits } from './wake/index.ts';
 
@@ -37,6 +37,8 @@ export interface FrontOptions {
   listen: { host: string; port: number };
   /** Undefined lets anybody in, as `anonymous`. */
   identity: Identity | undefined;
+  /** Undefined where this process opens none. */
+  ownConnections: OwnConnections | undefined;
   policy: Policy;
   /** Why the configuration file as it is now is not in force; undefined while it is. */
   configurationRefusal(): string | undefined;

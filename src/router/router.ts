@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createAdminServer } from './admin-server.ts';
 import { followCluster } from './cluster.ts';
 import { createFront } from './front.ts';
@@ -13,6 +14,8 @@ export interface Router {
   adminUrl: string;
   /** Resolves when the routing table is complete for the first time. */
   synced: Promise<void>;
+  /** Opens a connection to the router for a caller whom this process has authenticated. @throws Error where it makes none, or with the system's code */
+  connect(): Promise<Duplex>;
   /** Turns unready, then stops taking requests, waits for those under way within the drain timeout, then ends. */
   close(): Promise<void>;
 }
@@ -57,6 +60,11 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     url: urlOf(portOf(front.server), options.listen.host, schemeOf(options)),
     adminUrl: urlOf(portOf(admin.server), options.adminListen.host, 'http'),
     synced: cluster.synced,
+    connect: async () => {
+      if (options.ownConnections === undefined) throw new Error('this router is reached by its address only');
+      const address = loopbackOf(options.listen.host);
+      return await options.ownConnections.open({ address, port: portOf(front.server) }, options.tls !== undefined);
+    },
     close: async () => {
       draining = true;
       await Promise.all([idle.close(), sharing.close()]);
@@ -65,6 +73,12 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       await admin.close();
     },
   };
+}
+
+/** Where this machine reaches a listener. */
+function loopbackOf(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
 }
 
 function portOf(server: { address(): AddressInfo | string | null }): number {

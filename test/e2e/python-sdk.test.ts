@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -12,15 +14,20 @@ import {
   type SandboxWarmPool,
 } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../support/checkout.ts';
+import { freePort } from '../support/free-port.ts';
 import { type PythonEnvironment, pythonEnvironment } from '../support/python.ts';
-import { missingTool } from '../support/tools.ts';
+import { rawRequest } from '../support/raw-request.ts';
+import { missingTool, toolPath } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 /** The release whose wheel the design was read from. */
 const SDK = 'k8s-agent-sandbox==1.0.8';
 
-describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('runsc'), timeout: 600_000 }, () => {
+describe(`the published Python SDK, ${SDK}, against "up"`, {
+  skip: missingTool('runsc', 'kubectl'),
+  timeout: 600_000,
+}, () => {
   let stateDirectory: string;
   let up: RunningUp;
   let python: PythonEnvironment;
@@ -142,6 +149,81 @@ describe(`the published Python SDK, ${SDK}, against "up"`, { skip: missingTool('
     await onlyThePoolIsLeft();
     const snapshots = join(stateDirectory, 'engine', 'snapshots');
     await until('no data is left', () => readdirSync(snapshots).length === 0);
+  });
+
+  describe('through the port that kubectl forwards', () => {
+    let programs: string;
+    before(() => {
+      programs = join(stateDirectory, 'programs');
+      mkdirSync(programs);
+      symlinkSync(toolPath('kubectl'), join(programs, 'kubectl'));
+    });
+
+    it('claims, works, takes snapshots, sleeps and wakes with no setting at all, in both runtimes', async () => {
+      const path = join(projectRoot, 'test/e2e/python-sdk-tunnel.py');
+      const output = await python.run(path, ['python'], {
+        KUBECONFIG: up.kubeconfig,
+        PATH: `${programs}:${process.env.PATH}`,
+      });
+      const tour = {
+        run: ['kept ä\n', 'err\n', 3],
+        read: 'kept ä\n',
+        names: ['notes.txt'],
+        exists: [true, false],
+      };
+      assert.deepEqual(JSON.parse(output.trim().split('\n').at(-1) ?? ''), {
+        default: tour,
+        snapshots: [true, true, true, true],
+        'same process': 'runs\n',
+        sandboxd: tour,
+      });
+      await onlyThePoolIsLeft();
+    });
+
+    it('lets nobody in but who forwards it, and no web page', async () => {
+      const port = await freePort();
+      const forwarding = spawn(
+        join(programs, 'kubectl'),
+        [
+          '--kubeconfig',
+          up.kubeconfig,
+          '-n',
+          'agent-sandbox-system',
+          'port-forward',
+          'svc/sandbox-router-svc',
+          `${port}:8080`,
+        ],
+        { stdio: 'ignore' },
+      );
+      const ask = async (url: string, headers: Record<string, string> = {}) =>
+        (await rawRequest(url, { path: '/nobody/', headers })).status;
+      const forwarded = `http://127.0.0.1:${port}`;
+      try {
+        await until('it forwards', () => ask(forwarded).catch(() => undefined));
+        // 404: who asks may know that there is none.
+        assert.equal(await ask(forwarded), 404);
+        assert.equal(await ask(forwarded, { host: `localhost:${port}` }), 404);
+        assert.equal(await ask(up.url), 401);
+        assert.equal(await ask(forwarded, { host: 'rebound.example.com' }), 401);
+        const page = {
+          origin: 'https://evil.example.com',
+          'sec-fetch-site': 'cross-site',
+          'sec-fetch-mode': 'no-cors',
+        };
+        assert.equal(await ask(forwarded, page), 403);
+      } finally {
+        const ended = once(forwarding, 'exit');
+        forwarding.kill();
+        await ended;
+      }
+    });
+
+    it('is a Service and a Pod that kubectl shows', async () => {
+      assert.match(
+        await up.kubectl('-n', 'agent-sandbox-system', 'get', 'pods,services'),
+        /^pod\/sandbox-router +1\/1 +Running [\s\S]*^service\/sandbox-router-svc .* 8080\/TCP/m,
+      );
+    });
   });
 
   it('is the version that the example names', () =>

@@ -29,6 +29,7 @@ export {
   refusedByLink,
   sessionCredential,
 } from './link/index.ts';
+export { createOwnConnections, type OwnConnections } from './own-connections.ts';
 export { ANONYMOUS } from './principal.ts';
 export { mintScopedToken, type ScopedTokenKey, scopedTokenKey } from './scoped-token.ts';
 export { createScopedTokenAuthenticator } from './scoped-token-authenticator.ts';

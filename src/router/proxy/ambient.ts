@@ -2,7 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import type { SandboxAddress } from '../address/index.ts';
 import { BrowserRedirect, credentialCookie, credentialIn } from '../browser/index.ts';
 import type { ScannedHeaders } from '../forward/index.ts';
-import { certificateCredential, type Identity, type Principal, sessionCredential } from '../identity/index.ts';
+import {
+  certificateCredential,
+  type Identity,
+  type OwnConnections,
+  type Principal,
+  sessionCredential,
+} from '../identity/index.ts';
 
 /** Which credentials are looked for beside headers. */
 export interface AmbientOptions {
@@ -10,6 +16,7 @@ export interface AmbientOptions {
   tokenQuery: string | undefined;
   /** Whether client certificates are credentials. */
   certificates: boolean;
+  ownConnections: OwnConnections | undefined;
 }
 
 /** A credential that nobody put into a header for this very request. */
@@ -19,9 +26,9 @@ export interface AmbientCredential {
   oneSandbox: boolean;
 }
 
-/** The credential that came by cookie, else by certificate; what a header says comes before either. */
+/** The credential that came by cookie, else by certificate, else with the connection itself; what a header says comes before either. */
 export function ambientCredential(
-  { certificates, tokenQuery }: AmbientOptions,
+  { certificates, tokenQuery, ownConnections }: AmbientOptions,
   { browser, host }: ScannedHeaders,
   request: IncomingMessage,
 ): AmbientCredential | undefined {
@@ -31,7 +38,8 @@ export function ambientCredential(
     const token = tokenQuery === undefined ? undefined : credentialIn('token', browser.cookie, host);
     if (token !== undefined) return { credential: token, oneSandbox: true };
   }
-  const credential = certificates ? certificateCredential(request.socket) : undefined;
+  const credential =
+    (certificates ? certificateCredential(request.socket) : undefined) ?? ownConnections?.credentialOf(request);
   return credential === undefined ? undefined : { credential, oneSandbox: false };
 }
 

@@ -202,6 +202,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
       url: urlOf(port, options.listen.host, schemeOf(options)),
       adminUrl: urlOf((admin.server.address() as { port: number }).port, options.adminListen.host, 'http'),
       synced: cluster.synced,
+      connect: () => Promise.reject(new Error('a router with workers is reached by its address only')),
       close: () => end(options.shutdownDelayMs),
     };
   } catch (error) {

@@ -74,7 +74,7 @@ describe('PodSnapshots', () => {
   function writeData(id: string, podSnapshot: PodSnapshotIdentity, compatibility = MACHINE) {
     const record = { address: '', podSnapshot, compatibility: { ...compatibility, image: 'i', templateRevision: 'r' } };
     snapshots.writeRecord(id, record);
-    mkdirSync(snapshots.pathOf(id));
+    mkdirSync(snapshots.pathOf(id), { recursive: true });
     writeFileSync(join(snapshots.pathOf(id), 'pages.img'), 'memory');
     return record;
   }
@@ -183,6 +183,20 @@ describe('PodSnapshots', () => {
     });
     await start();
     assert.deepEqual(snapshots.list().sort(), ['restoring', 'slept-in', 'standing']);
+  });
+
+  it('at the start, a snapshot that an open trigger asks for is not taken for one that is left', async () => {
+    await trigger();
+    take = async (asked) => {
+      const identity = identityOf('box-1', { cause: 'trigger', trigger: asked });
+      writeData('data', identity);
+      // Whatever else a start does is done while it is taken.
+      await controller?.synced;
+      return await publish('data', identity);
+    };
+    await start();
+    assert.equal((await triggered()).snapshotCreated?.name, 'box-1');
+    assert.deepEqual(snapshots.list(), ['data']);
   });
 
   it('once the processes of a snapshot go on, it is said whether a PodSnapshot stands for its data', async () => {

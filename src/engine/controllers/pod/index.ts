@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   CHECKPOINT_ANNOTATION,
   isApiError,
+  MIRROR_ANNOTATION,
   POD_SNAPSHOTS,
   PODS,
   type Pod,
@@ -154,6 +155,7 @@ export function startPodController(options: PodControllerOptions): PodController
     }
     if (pod === undefined) return;
     if (pod.metadata.deletionTimestamp !== undefined) return await finishDeletion(pod);
+    if (pod.metadata.annotations?.[MIRROR_ANNOTATION] !== undefined) return;
     const uid = pod.metadata.uid ?? '';
     let local = locals.get(uid);
     if (local === undefined) {

@@ -123,8 +123,8 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     client,
     POD_SNAPSHOT_MANUAL_TRIGGERS,
     (after) => {
-      // Before all snapshots are known, one that was taken already might be taken again.
-      if (after !== undefined && !isOver(after)) podSnapshots.synced.then(() => triggerQueue.add(keyOf(after)));
+      // Before all snapshots are known, one that was taken already might be taken again; and one that is being taken has no PodSnapshot yet.
+      if (after !== undefined && !isOver(after)) judged.then(() => triggerQueue.add(keyOf(after)));
     },
     watching('snapshot triggers'),
   );
@@ -138,11 +138,12 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
    * and what a Sandbox sleeps in, stays.
    */
   async function discardUnclaimed(): Promise<void> {
+    const found = snapshots.list();
     const [pods, sandboxes] = await Promise.all([client.list<Pod>(PODS), client.list<Sandbox>(SANDBOXES)]);
     const used = new Set<string | undefined>();
     for (const { metadata } of pods.items) used.add(metadata.uid).add(metadata.annotations?.[RESTORE_ANNOTATION]);
     for (const { metadata } of sandboxes.items) used.add(metadata.annotations?.[SNAPSHOT_ANNOTATION]);
-    for (const id of snapshots.list()) {
+    for (const id of found) {
       const identity = snapshots.recordOf(id)?.podSnapshot;
       if (
         identity !== undefined &&
