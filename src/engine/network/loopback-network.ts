@@ -40,6 +40,7 @@ export function createLoopbackNetwork(): SandboxNetwork {
       assign(id, address);
       return { address, wasReserved: reserved !== undefined };
     },
+    open: async () => {},
     prepare: async (_id, likelyAddress) => ({ address: likelyAddress }),
     detach: async (id, reservation) => {
       const address = addresses.get(id);

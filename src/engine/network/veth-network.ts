@@ -35,6 +35,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   const attachments = new Map<string, string>();
   /** Addresses inside of namespaces that wait. */
   const prepared = new Map<string, string>();
+  /** Those attached whose host's end is still down. */
+  const closed = new Set<string>();
   const listeners: (() => void)[] = [];
   const reservations = createReservations<number>(subnet.size / 2);
   const gateway = gatewayOf(subnet);
@@ -78,6 +80,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     const address = addresses.get(id);
     addresses.delete(id);
     prepared.delete(id);
+    closed.delete(id);
     if (attachments.delete(id)) changed();
     await removeNetwork(id);
     if (address === undefined) return;
@@ -126,9 +129,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   }
 
   /** The new address first: routes go with the last one. */
-  function readdressing(id: string, before: string, address: string): string[] {
-    if (before === address) return [];
-    return [batch([`addr add ${address}/32 dev eth0`, `addr del ${before}/32 dev eth0`], namespaceOf(id))];
+  function readdressing(id: string, before: string, address: string): string {
+    return batch([`addr add ${address}/32 dev eth0`, `addr del ${before}/32 dev eth0`], namespaceOf(id));
   }
 
   /** @throws Error with what the tool said; nothing of the network is left then */
@@ -147,8 +149,15 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       const inside = prepared.get(id);
       prepared.delete(id);
       if (inside === undefined) await make(id, address, opening(id, address));
-      else await run(id, [...readdressing(id, inside, address), batch(opening(id, address))]);
+      else {
+        closed.add(id);
+        if (inside !== address) await run(id, [readdressing(id, inside, address)]);
+      }
       return { namespacePath: pathOf(id), address, wasReserved: reserved !== undefined };
+    },
+    open: async (id) => {
+      const address = attachments.get(id);
+      if (closed.delete(id) && address !== undefined) await run(id, [batch(opening(id, address))]);
     },
     prepare: async (id, likelyAddress) => {
       // The host's end stays down: nothing leads here, whoever has the address meanwhile.

@@ -11,12 +11,18 @@ import {
 import type { ImageRoot } from '../../images/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
-import { type ContainerIds, type ContainerRuntime, containerId, RuntimeError } from '../../runtime/index.ts';
+import {
+  type ContainerIds,
+  type ContainerRuntime,
+  type ContainerSpec,
+  containerId,
+  RuntimeError,
+} from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import type { ClaimVolumes } from './claim-volumes.ts';
 import { processRevision, startAsCopy } from './clone.ts';
-import { compatibilityOf, incompatibility } from './compatibility.ts';
+import { compatibilityOf } from './compatibility.ts';
 import { mainContainer } from './container-spec.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
@@ -24,6 +30,7 @@ import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
 import { type Prepared, type PreparedContainers, shapeOf } from './prepared/index.ts';
 import { followReadiness } from './readiness.ts';
+import { whyNotRestorable } from './restorable.ts';
 import {
   hibernationId,
   isTemplateSnapshot,
@@ -32,6 +39,7 @@ import {
   seedSnapshotId,
 } from './snapshots.ts';
 import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
+import { isSnapshotsFault, waitingReason } from './start-failure.ts';
 
 /** What running Pods needs. */
 export interface PodRunnerOptions {
@@ -55,11 +63,6 @@ export interface PodRunnerOptions {
 
 /** How long the first status of a container waits for readiness: one write instead of two. */
 const READY_AT_ONCE_MS = 60;
-
-/** Why a container waits, by what kept it from being made, in the words of a kubelet. */
-const WAITING_REASONS: Readonly<Record<string, string>> = {
-  pod_config: 'CreateContainerConfigError',
-};
 
 /** Starts, follows, checkpoints and stops the containers of Pods. */
 export function createPodRunner(options: PodRunnerOptions) {
@@ -87,8 +90,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         local.container = { phase: 'waiting', reason: 'SnapshotRestoreFailed', message };
         return;
       }
-      const reason = WAITING_REASONS[(error as { code?: string }).code ?? ''] ?? 'CreateContainerError';
-      local.container = { phase: 'waiting', reason, message };
+      local.container = { phase: 'waiting', reason: waitingReason(error), message };
       scheduleRestart(local);
       local.record.restartCount++;
     }
@@ -162,17 +164,13 @@ export function createPodRunner(options: PodRunnerOptions) {
       local.restored = await startAsCopy(pod, spec, snapshot, {
         ...options,
         requireRestorable: () => requireRestorable(pod, snapshot, image),
-        restore: async () => {
-          logs.opening(record.uid, 'restore');
-          await runtime.restore(spec, snapshots.pathOf(snapshot));
-        },
+        restore: () => restore(spec, record.uid, snapshot),
         runFromStart,
       });
     else {
       try {
         requireRestorable(pod, snapshot, image);
-        logs.opening(record.uid, 'restore');
-        await runtime.restore(spec, snapshots.pathOf(snapshot));
+        await restore(spec, record.uid, snapshot);
         local.restoredFrom = snapshot;
         local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
@@ -193,21 +191,20 @@ export function createPodRunner(options: PodRunnerOptions) {
     await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
   }
 
-  /** @throws RuntimeError `snapshot_incompatible` for a snapshot of another Sandbox, runtime, CPU, image or template */
+  /** The network of a container that waited is opened meanwhile; both are over when this is. */
+  async function restore(spec: ContainerSpec, uid: string, snapshot: string): Promise<void> {
+    logs.opening(uid, 'restore');
+    const restored = runtime.restore(spec, snapshots.pathOf(snapshot));
+    for (const outcome of await Promise.allSettled([restored, network.open(spec.id)]))
+      if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  /** @throws RuntimeError `snapshot_incompatible` */
   function requireRestorable(pod: Pod, snapshot: string, image: ImageRoot): void {
-    const record = snapshots.recordOf(snapshot);
-    const name = record?.podSnapshot?.name ?? snapshot;
-    const owner = record?.podSnapshot?.owner;
-    const problem =
-      owner !== undefined && owner.uid !== controllerOf(pod)?.uid
-        ? 'it is a snapshot of another sandbox'
-        : record?.imageDigest !== undefined && record.imageDigest !== image.pulled?.digest
-          ? `it was taken of content ${record.imageDigest} of the image, which is not to be had any more`
-          : record?.compatibility === undefined
-            ? undefined
-            : incompatibility(record.compatibility, compatibilityOf(pod, runtime.compatibility));
-    if (problem !== undefined)
-      throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
+    const problem = whyNotRestorable(pod, snapshots.recordOf(snapshot), image, runtime.compatibility);
+    if (problem === undefined) return;
+    const name = snapshots.recordOf(snapshot)?.podSnapshot?.name ?? snapshot;
+    throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
   }
 
   /** Takes a snapshot, with what must be known of it beside it. */
@@ -396,11 +393,6 @@ export function createPodRunner(options: PodRunnerOptions) {
       records.write(local.record);
     },
   };
-}
-
-/** Whether a start failed because of its snapshot, so that trying again is of no use. */
-function isSnapshotsFault(error: unknown): error is RuntimeError {
-  return error instanceof RuntimeError && (error.code === 'snapshot_corrupt' || error.code === 'snapshot_incompatible');
 }
 
 /** The runner of Pods. */

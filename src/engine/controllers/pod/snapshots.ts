@@ -104,6 +104,8 @@ export function createSnapshotDirectory(directory: string, runtime: ContainerRun
       await runtime.discardSnapshot(pathOf(id));
       rmSync(recordPathOf(id), { force: true });
     },
-    list: () => [...new Set(readdirSync(directory).map((file) => file.replace(/\.(json\.new|json|partial)$/, '')))],
+    list: () => [
+      ...new Set(readdirSync(directory).map((file) => file.replace(/\.(json\.new|json|partial|discarded)$/, ''))),
+    ],
   };
 }

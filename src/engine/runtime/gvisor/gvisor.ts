@@ -15,13 +15,13 @@ import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, t
 import {
   CHECKPOINT_SCRIPT,
   discardPartial,
-  discardSnapshot,
   estimateSnapshotBytes,
   isBeingWritten,
   PARTIAL_SUFFIX,
   requireSpace,
   verifySnapshot,
 } from './snapshot.ts';
+import { createSnapshotRemoval } from './snapshot-removal.ts';
 
 /** What the gVisor runtime needs. `containersDirectory` holds one directory a container: bundle, runsc's messages, exit code. */
 export interface GvisorOptions {
@@ -56,6 +56,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const attached = new Map<string, Attached>();
   const prepared = new Set<string>();
+  const removal = createSnapshotRemoval();
   const earlierStarts = untilEarlierStartsEnd(runsc);
   let reservedBytes = 0;
 
@@ -223,7 +224,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       return verifySnapshot(directory);
     },
 
-    discardSnapshot,
+    discardSnapshot: removal.discard,
 
     state: async (id): Promise<ContainerState> => {
       await earlierStarts;
@@ -283,6 +284,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     },
 
     close: async () => {
+      await removal.finish();
       if (readdirSync(runsc.rootDirectory).some((file) => file.endsWith('.state'))) return;
       unmountBelow(runsc.rootDirectory);
       rmSync(runsc.rootDirectory, { recursive: true, force: true });

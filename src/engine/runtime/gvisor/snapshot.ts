@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { RuntimeError } from '../runtime.ts';
 
 /** Suffix of a snapshot directory that is being written. */
@@ -87,13 +86,6 @@ export function isBeingWritten(directory: string): boolean {
       return false;
     }
   });
-}
-
-/** Removes a snapshot, complete or not. One that is still written is waited for: `runsc checkpoint` would make its directory again. */
-export async function discardSnapshot(directory: string): Promise<void> {
-  while (existsSync(directory + PARTIAL_SUFFIX) && isBeingWritten(directory)) await delay(20);
-  discardPartial(directory);
-  rmSync(directory, { recursive: true, force: true });
 }
 
 /** Removes a half-written snapshot. */
