@@ -73,8 +73,11 @@ export async function startFakeCluster(sandboxes: FakeSandbox[]): Promise<FakeCl
       contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake', namespace: 'default' } }],
     }),
     replacePod: (index) => {
+      const before = make.pods(index);
       podGenerations.set(index, (podGenerations.get(index) ?? 0) + 1);
-      tellPod(index);
+      lines.delete(index);
+      tell('DELETED', before);
+      tell('ADDED', make.pods(index));
     },
     touchPod: (index) => {
       const lines = podLines(index);
@@ -107,11 +110,10 @@ export async function startFakeCluster(sandboxes: FakeSandbox[]): Promise<FakeCl
     return made;
   }
 
-  function tellPod(index: number): void {
+  function tell(type: 'ADDED' | 'DELETED', object: ReturnType<typeof podObject>): void {
     version++;
-    const object = make.pods(index);
     object.metadata.resourceVersion = String(version);
-    const line = `${JSON.stringify({ type: 'MODIFIED', object })}\n`;
+    const line = `${JSON.stringify({ type, object })}\n`;
     for (const watcher of watchers.get('pods') ?? []) watcher.write(line);
   }
 }
