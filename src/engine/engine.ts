@@ -66,6 +66,8 @@ export interface Engine {
 }
 
 const NODE_NAME = 'local';
+/** A router hears of a pause, and calls it off for requests under way, in a few milliseconds; a busy machine may need more. */
+const PAUSE_DRAIN_MS = 100;
 /** Output of a container that is kept at least: a kubelet's default for one file. */
 const LOG_KEEP_BYTES = 10 * 1024 * 1024;
 
@@ -162,6 +164,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   const sandboxes = startSandboxController({
     client: api.client,
     snapshots: true,
+    drainMs: PAUSE_DRAIN_MS,
     nodeName: NODE_NAME,
     failed: report,
   });

@@ -63,10 +63,14 @@ export const REPLICA_SLOTS = 32;
  */
 export const BUSY_UNTIL_ANNOTATION = 'sandbox-router/busy-until';
 export const BUSY_WHY_ANNOTATION = 'sandbox-router/busy-why';
+/** Annotation on a Pod: port on which it answers `GET /busy` as the toolbox's agent does. The engine asks there. */
+export const BUSY_PORT_ANNOTATION = 'sandbox-router/busy-port';
 /** Annotation on a Sandbox: when it was last used (RFC 3339), as the routers report it: at most once in their activity interval. */
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Annotation on an Event of a Sandbox: what its message says, as JSON for programs. */
 export const LEDGER_ANNOTATION = 'sandbox-router/ledger';
+/** Annotation on a Sandbox: a router is about to pause it (since when, as RFC 3339, and a random word). Whoever uses it takes the annotation off, and with that calls the pause off. */
+export const DRAINING_ANNOTATION = 'sandbox-router/draining';
 /** Label on a Pod: its egress class. */
 export const EGRESS_LABEL = 'sandbox-router/egress';
 /** Annotation on a Pod: DNS names that it may call (`api.example.com, *.pypi.org:443`), besides what its NetworkPolicies allow. The engine follows it. */

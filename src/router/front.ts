@@ -29,6 +29,7 @@ import {
   createAsleepAnswers,
   createIntentReader,
   createWaker,
+  keepRunningWhileUsed,
   withDefaults,
 } from './wake/index.ts';
 
@@ -87,6 +88,16 @@ export function createFront(
   const uses = createUses(ledger, (route) => idleTimeoutMsOf(route) > 0, activityIntervalMs);
   const usesTimer = setInterval(uses.settle, USES_CHECK_MS).unref();
   const activity = createActivityTracker(uses.saw);
+  const stopKeeping = keepRunningWhileUsed({
+    table,
+    writer,
+    calledOff: ({ sandbox: { namespace, name, uid }, activity: { usedBy } }) =>
+      ledger.record(
+        { namespace, name, uid },
+        { type: 'pause_cancelled', ...(usedBy && { cause: usedBy }), detail: 'its request was under way' },
+      ),
+    failed: options.report,
+  });
   const proxies = createTrustedProxies(options.trustedProxies);
   const { links, tokenQuery, certificates, scopedTokenKeys } = options.browsers;
   const proxy = createProxy({
@@ -181,6 +192,8 @@ export function createFront(
         : audit?.act({ ...record, credential: credentialId }),
     writer,
     transitions,
+    ledger,
+    isAlone: options.idle.reportIntervalMs === 0,
     table,
     sleepingOf: lines.sleepingOf,
     identity: options.identity,
@@ -222,6 +235,7 @@ export function createFront(
       clearTimeout(timer);
       lines.close();
       waker.close();
+      stopKeeping();
       clearInterval(usesTimer);
       transitions.close();
       await ledger.close();

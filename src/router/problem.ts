@@ -17,6 +17,7 @@ export const PROBLEMS = {
   pool_not_found: { status: 404, title: 'Warm pool not found' },
   snapshot_not_found: { status: 404, title: 'Snapshot not found' },
   claim_exists: { status: 409, title: 'Claim exists' },
+  in_use: { status: 409, title: 'Sandbox is in use' },
   not_paused: { status: 409, title: 'Sandbox is not paused' },
   idempotency_mismatch: { status: 422, title: 'Idempotency key used before' },
   wake_disabled: { status: 409, title: 'Waking is disabled' },

@@ -9,6 +9,7 @@ import WebSocket from 'ws';
 import type { LedgerEntry } from '../../src/router/index.ts';
 import { cleanClone } from '../support/checkout.ts';
 import { footprint, leaked } from '../support/leaks.ts';
+import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 const execute = promisify(execFile);
@@ -94,6 +95,29 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
       assert.deepEqual(new Uint8Array(await download.arrayBuffer()), Uint8Array.from([0, 1, 254, 255]));
       assert.equal(((await (await up.request('/shell/exists/bytes.bin')).json()) as { exists: boolean }).exists, true);
       assert.notEqual((await up.request('/shell/download/..%2f..%2fetc%2fpasswd')).status, 200);
+    });
+
+    it('stays awake while the code inside says that it is busy', async () => {
+      const execute = async (command: string) => {
+        const answer = await up.request('/shell/execute', {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ command }),
+        });
+        return ((await answer.json()) as { stdout: string }).stdout;
+      };
+      const curl = 'curl -s --unix-socket "$SANDBOX_ROUTER_BUSY_SOCKET" http://sandbox/busy';
+      await up.kubectl('annotate', 'sandbox', 'shell', 'sandbox-router/idle-timeout=6s');
+      assert.match(await execute(`${curl} -d '{"for":"10m","why":"training"}'`), /"busy":true/);
+      const usedAt = performance.now();
+      const why = ['get', 'pod', 'shell', '-o', 'jsonpath={.metadata.annotations.sandbox-router/busy-why}'];
+      await until('the engine has heard of it', async () => (await up.kubectl(...why)) === 'training');
+      await until('it would be idle', () => performance.now() - usedAt > 9000);
+      const mode = () => up.kubectl('get', 'sandbox', 'shell', '-o', 'jsonpath={.spec.operatingMode}');
+      assert.notEqual(await mode(), 'Suspended');
+      assert.match(await execute(`${curl} -X DELETE`), /"busy":false/);
+      await until('it is paused', async () => (await mode()) === 'Suspended');
+      await up.kubectl('annotate', 'sandbox', 'shell', 'sandbox-router/idle-timeout-');
     });
 
     it('loses no step and no file over 20 rounds of pause and wake', async () => {

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { createBusyLease, startBusySocket } from './busy.ts';
 import { EXECUTE_TIMEOUT_MS, execute } from './execute.ts';
 import { MultipartError, readMultipart } from './multipart.ts';
 import { startSandboxd } from './sandboxd/index.ts';
@@ -12,6 +13,7 @@ const port = Number(process.env.PORT ?? 8888);
 const host = process.env.SANDBOX_ADDRESS ?? '0.0.0.0';
 const directory = process.env.SANDBOX_WORKSPACE ?? process.env.SANDBOX_BASE_DIR ?? '/workspace';
 const workspace = await createWorkspace(directory);
+const busy = createBusyLease();
 const server = createServer((request, response) => {
   answer(request, response, workspace).catch((error: unknown) => fail(response, error));
 });
@@ -19,6 +21,11 @@ const server = createServer((request, response) => {
 server.keepAliveTimeout = 0;
 server.requestTimeout = 0;
 server.listen(port, host, () => console.log(`agent listens on ${host}:${port}, workspace ${directory}`));
+const busySocket = startBusySocket(
+  process.env.SANDBOX_ROUTER_BUSY_SOCKET ?? '/run/sandbox-router/busy.sock',
+  busy,
+  (error) => console.error(`agent goes on without busy leases: ${error.message}`),
+);
 const endSandboxd = startSandboxd({
   workspace,
   host,
@@ -31,6 +38,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => {
     server.close(() => process.exit(0));
     endSandboxd();
+    busySocket.close();
+    busySocket.closeAllConnections();
     server.closeAllConnections();
   });
 
@@ -70,6 +79,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, files:
         200,
         (await files.list(argument)).map(({ mode: _, ...entry }) => entry),
       );
+    case 'GET busy':
+      return json(response, 200, busy.tell());
     case 'GET exists':
       return json(response, 200, { path: argument, exists: await files.exists(argument) });
     default:

@@ -73,6 +73,7 @@ export function makeToolbox({ directory, nodePath, agentDirectory }: ToolboxOpti
       HOME: '/workspace',
       LANG: 'C.UTF-8',
       SANDBOX_ROUTER_NODE: `${AGENT}/node/node`,
+      SANDBOX_ROUTER_BUSY_SOCKET: '/run/sandbox-router/busy.sock',
     },
     workingDirectory: '/workspace',
     user: { uid: 0, gid: 0 },

@@ -1,4 +1,4 @@
-import type { Route, RoutingTable } from '../table/index.ts';
+import { busyMs, type Route, type RoutingTable } from '../table/index.ts';
 
 /** What a sandbox does, in one word. */
 export type SandboxState = 'running' | 'starting' | 'pausing' | 'paused' | 'finished';
@@ -13,6 +13,8 @@ export interface SandboxView {
   port: number;
   path: string;
   isolated: boolean;
+  /** Its busy lease; null without one. */
+  busy: { until: string; why: string } | null;
   /** Connections of clients to this router that sleep with it. */
   sleepingSockets: number;
 }
@@ -43,6 +45,13 @@ export function viewOf(route: Route, { table, sleepingOf }: ViewOptions): Sandbo
     port: sandbox.port,
     path: `/${sandbox.name}.${sandbox.namespace}/`,
     isolated: sandbox.isolated,
+    busy: busyOf(route),
     sleepingSockets: sleepingOf(sandbox.namespace, sandbox.name),
   };
+}
+
+function busyOf({ pod }: Route): SandboxView['busy'] {
+  const lease = pod?.busy;
+  if (lease === undefined || busyMs(lease, Date.now()) === 0) return null;
+  return { until: new Date(lease.untilMs).toISOString(), why: lease.why };
 }

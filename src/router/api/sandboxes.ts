@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isApiError } from '../../kubernetes/index.ts';
 import { maySee, type Principal } from '../identity/index.ts';
-import type { Transitions } from '../ledger/index.ts';
+import type { Ledger, Transitions } from '../ledger/index.ts';
 import type { Limits, Tenant } from '../policy/index.ts';
 import { type Problem, ProblemError } from '../problem.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
 import type { PodRecord, Route, RoutingTable } from '../table/index.ts';
+import { pauseInTwoPhases } from '../wake/index.ts';
 import type { Callers } from './caller.ts';
 import { type SandboxView, type ViewOptions, viewOf } from './sandbox-view.ts';
 import * as schemas from './schemas.ts';
@@ -17,8 +18,16 @@ export interface SandboxRoutesOptions extends Pick<ViewOptions, 'sleepingOf'> {
   limits: Limits;
   /** Told who paused or resumed what. */
   transitions: Transitions;
+  ledger: Pick<Ledger, 'record'>;
+  /** Whether no other process answers requests for these sandboxes. */
+  isAlone: boolean;
   refusedByClass(tenant: Tenant, route: Route, pod: PodRecord | undefined): Problem | undefined;
 }
+
+/** How long other routers may take to say that requests are under way in them. */
+const DRAIN_MS = 500;
+/** How long a pause waits for requests that are under way. */
+const IN_FLIGHT_MS = 10_000;
 
 /** Makes a sandbox run that does not, within classes and limits of the tenant. @throws ProblemError */
 export async function startSandbox(
@@ -39,13 +48,41 @@ export async function startSandbox(
   }
 }
 
+/** Pauses a sandbox as soon as nothing is under way in it. @throws ProblemError in_use */
+async function pause(options: SandboxRoutesOptions, { credentialId }: Principal, route: Route): Promise<void> {
+  const { sandbox } = route;
+  const { namespace, name, uid } = sandbox;
+  if (!sandbox.running) return await setRunning(options.writer, route, false);
+  const cause = { via: 'api', credential: credentialId, rule: 'pause' } as const;
+  const outcome = await pauseInTwoPhases(route, {
+    writer: options.writer,
+    drainMs: options.isAlone ? 0 : DRAIN_MS,
+    inFlightMs: IN_FLIGHT_MS,
+    fenced: false,
+    stillWanted: async () => true,
+  }).catch(refuseForbidden);
+  if (outcome.paused) {
+    options.transitions.paused(route, cause);
+    return;
+  }
+  options.ledger.record({ namespace, name, uid }, { type: 'pause_cancelled', cause, detail: outcome.detail });
+  throw new ProblemError({
+    code: 'in_use',
+    detail: `${name} stays awake: ${outcome.detail}.`,
+    sandbox: name,
+    namespace,
+  });
+}
+
+function refuseForbidden(error: unknown): never {
+  if (isApiError(error, 'Forbidden'))
+    throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
+  throw error;
+}
+
 async function setRunning(writer: SandboxWriter, { sandbox }: Route, running: boolean): Promise<void> {
   const { namespace, name } = sandbox;
-  await writer.setRunning({ namespace, name }, running).catch((error) => {
-    if (isApiError(error, 'Forbidden'))
-      throw new ProblemError({ code: 'forbidden', detail: `The API server refused: ${error.message}` });
-    throw error;
-  });
+  await writer.setRunning({ namespace, name }, running).catch(refuseForbidden);
 }
 
 /** `/-/v1/sandboxes` and `/-/v1/resolve`: scope `manage`, or `wake` to resume. */
@@ -62,10 +99,9 @@ export function registerSandboxRoutes(fastify: FastifyInstance, callers: Callers
     const { route, principal } = await callers.sandbox(request, running ? ['wake', 'manage'] : ['manage']);
     const { sandbox } = route;
     if (running && !sandbox.running) await startSandbox(options, principal, route);
+    else if (running) await setRunning(options.writer, route, true);
     else {
-      await setRunning(options.writer, route, running);
-      if (!running && sandbox.running)
-        options.transitions.paused(route, { via: 'api', credential: principal.credentialId, rule: 'pause' });
+      await pause(options, principal, route);
     }
     callers.did(request, running ? 'resumed' : 'paused', { namespace: sandbox.namespace, sandbox: sandbox.name });
     reply.code(202);

@@ -67,6 +67,9 @@ export const sandboxView = answer('A sandbox.', {
   port: { type: 'integer', description: 'Port that its URL reaches.' },
   path: text('Its URL in path form, relative to this router.'),
   isolated: { type: 'boolean', description: 'False where its runtime isolates nothing.' },
+  busy: orNull(
+    answer('Its busy lease; null without one.', { until: text('When it ends.'), why: text('What it is for.') }),
+  ),
   sleepingSockets: {
     type: 'integer',
     minimum: 0,

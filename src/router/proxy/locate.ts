@@ -22,6 +22,7 @@ import {
   heldBytesOf,
   type Intent,
   type IntentReader,
+  isLeaving,
   isNavigation,
   preflightOf,
   readPreferences,
@@ -218,7 +219,7 @@ export function createLocate(options: LocateOptions): Locate {
     if (routable) {
       const pod = route.pod as PodRecord;
       // Where dials fail, one at a time tries: the others wait for it as they do for a wake.
-      if (!pod.suspectPorts?.has(port))
+      if (!pod.suspectPorts?.has(port) && !isLeaving(route, intent))
         return { address, scanned, principal, route, port, pod, waitedMs: 0, intent, wake: undefined };
     }
     return wait(exchange, scanned, address, principal, client, route, port, intent);

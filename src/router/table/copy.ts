@@ -10,6 +10,7 @@ export function copySandbox(record: SandboxRecord): SandboxRecord {
     generation: record.generation,
     resourceVersion: record.resourceVersion,
     running: record.running,
+    draining: record.draining,
     pooled: record.pooled,
     port: record.port,
     wakes: record.wakes,

@@ -11,6 +11,8 @@ export interface SandboxRecord {
   /** Of the object: a pause is fenced by it. */
   resourceVersion: string;
   running: boolean;
+  /** Announcement of a router that is about to pause it, mostly empty: whoever wants to use it calls that off first. */
+  draining: string;
   /** Whether an orphan of a warm pool: not reachable by name until it is claimed. */
   pooled: boolean;
   port: number;
@@ -79,6 +81,20 @@ export interface Route {
   sandbox: SandboxRecord;
   pod: PodRecord | undefined;
   activity: RouteActivity;
+  /** This process is about to pause it; mostly undefined. */
+  pausing: PauseUnderWay | undefined;
+}
+
+/** A pause that may yet be called off. */
+export interface PauseUnderWay {
+  /** How it is announced to other routers. */
+  announcement: string;
+  /** Calls it off, unless the API has been asked already; resolves with whether the sandbox was paused. */
+  callOff(): Promise<boolean>;
+  /** The same without calling it off. */
+  settled: Promise<boolean>;
+  /** Whether the API has been asked: nothing may be sent to the pod any more. */
+  isAsked(): boolean;
 }
 
 /** What used a sandbox: never a query, a header or a body. */

@@ -219,6 +219,7 @@ export function createRoutingTable(): RoutingTable {
                 listed: false,
                 usedBy: undefined,
               },
+              pausing: undefined,
             };
       // Told by another router: what this one told itself is in its record already.
       if (route.sandbox.reportedActiveMs !== sandbox.reportedActiveMs) {

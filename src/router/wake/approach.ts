@@ -45,7 +45,8 @@ const PAGE_AFTER_MS = 2000;
  */
 export async function approach(waker: Waker, asleep: AsleepAnswers, request: Approach): Promise<Arrival> {
   const { route, intent } = request;
-  if (intent !== 'use' && !route.sandbox.running) answerQuietly(asleep, request, intent);
+  if (intent !== 'use' && (!route.sandbox.running || (route.pausing?.isAsked() && (await route.pausing.settled))))
+    answerQuietly(asleep, request, intent);
   const joined = waker.join(request);
   if ('problem' in joined) throw new ProblemError(joined.problem);
   const { wake } = joined;

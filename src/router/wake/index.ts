@@ -10,7 +10,9 @@ export {
   type Use,
 } from './idle/index.ts';
 export { createIntentReader, type Intent, type IntentReader, withDefaults } from './intent.ts';
+export { keepRunningWhileUsed } from './keep-running.ts';
 export { readPreferences } from './preference.ts';
+export { isLeaving, type PauseOutcome, pauseInTwoPhases } from './two-phase-pause.ts';
 export type { Wake } from './wake.ts';
 export {
   isWakeUrl,

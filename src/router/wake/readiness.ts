@@ -11,6 +11,8 @@ export interface WakeFailure {
   code: ProblemCode;
   detail: string;
   retryAfterSeconds?: number;
+  /** It was paused meanwhile, and may be woken once more. */
+  pausedAgain?: true;
 }
 
 /** What a wake waits for. */
@@ -80,18 +82,20 @@ function judge(
   if (route === undefined) return { code: 'sandbox_not_found', detail: `${name} was deleted.` };
   const { sandbox, pod } = route;
   if (sandbox.generation < generation) return undefined;
+  if (sandbox.finished)
+    return { code: 'sandbox_finished', detail: `${name} has ended for good (${sandbox.readyReason}).` };
+  if (!sandbox.running)
+    return { code: 'waking', detail: `${name} was paused again.`, retryAfterSeconds: 1, pausedAgain: true };
   // A pod often comes with the word of its start before the Sandbox tells of it.
   if (pod !== undefined && pod.uid !== podBefore && !pod.terminating)
     phases.end(pod.address === '' ? 'schedule' : 'restore');
   if (sandbox.readyGeneration < generation) return undefined;
-  if (sandbox.finished)
-    return { code: 'sandbox_finished', detail: `${name} has ended for good (${sandbox.readyReason}).` };
   if (sandbox.readyReason === 'SnapshotRestoreFailed')
     return { code: 'wake_failed', detail: `${name} could not be restored: ${sandbox.readyMessage}` };
   if (sandbox.readyReason === 'ReconcilerError')
     return { code: 'wake_failed', detail: `${name} could not be woken: ${sandbox.readyMessage}` };
-  // Paused again meanwhile: whoever waits must ask for another wake.
-  if (!sandbox.running) return { code: 'waking', detail: `${name} was paused again.`, retryAfterSeconds: 1 };
+  // Somebody is about to pause it, and has not heard yet that it is used.
+  if (sandbox.draining !== '') return undefined;
   if (pod === undefined || !table.isRoutable(route)) return undefined;
   if (!sandbox.ready && pod.uid === podBefore) return undefined;
   phases.end('ready');
@@ -107,6 +111,7 @@ export function whyNotReady(route: Route | undefined): string {
 export async function untilAccepting(
   pod: PodRecord,
   port: number,
+  accepts: (host: string, port: number) => Promise<boolean>,
   signal: AbortSignal,
   isCurrent: () => boolean,
 ): Promise<boolean> {
@@ -121,7 +126,8 @@ export async function untilAccepting(
   return false;
 }
 
-function accepts(host: string, port: number): Promise<boolean> {
+/** One attempt to connect. */
+export function acceptsConnections(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });
     const end = (result: boolean) => {

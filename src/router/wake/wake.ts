@@ -21,6 +21,9 @@ export interface WakeContext {
   watch: ReadinessWatch;
   /** The place in the queue; undefined for a sandbox that should run anyway: it is only waited for. */
   ticket: Ticket | undefined;
+  accepts(host: string, port: number): Promise<boolean>;
+  /** Whether who begins it may start a paused sandbox. */
+  mayWake: boolean;
   /** After this time others may begin theirs, whatever became of this one. */
   slotMs: number;
   /** After this time it is given up. */
@@ -44,16 +47,26 @@ export interface Wake {
   readonly admittedAtMs: number | undefined;
   /** Why the API did not take the patch yet; undefined while it is not against it. */
   readonly trouble: string | undefined;
+  /** Whether the API was asked to let it run. */
+  readonly asked: boolean;
   /** Requests that wait. */
   held: number;
   /** Somebody will come back for it: it goes on although nobody waits. */
   kept: boolean;
+  /** Whether any of those who wait may wake it, should it turn out to be paused. */
+  mayWake: boolean;
   /** Resolves when a port accepts. */
   reach(port: number): Promise<Readiness>;
   /** Told of each change of its phase, and of its end. */
   onChange(listener: () => void): () => void;
   /** Nobody waits any more. */
   cancel(): void;
+}
+
+/** From which generation on it is to run, and whether the API was asked for that. */
+interface Begun {
+  generation: number;
+  asked?: true;
 }
 
 /** A port that did not accept is left alone for so long. */
@@ -77,14 +90,19 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
   let outcome: Readiness | undefined;
   let admittedAtMs: number | undefined;
   let trouble: string | undefined;
+  let asked = false;
+  let again: Promise<Begun | WakeFailure> | undefined;
 
   const phases = createPhaseClock(() => performance.now(), changed);
   const started = Promise.resolve().then(start);
 
-  async function start(): Promise<{ generation: number } | WakeFailure> {
+  async function start(): Promise<Begun | WakeFailure> {
+    // Our own pause that was asked for and not answered yet could otherwise come after the wake.
+    const paused = (await route.pausing?.callOff()) === true;
+    if (signal.aborted) return signal.reason as WakeFailure;
     if (ticket === undefined || running) {
       admittedAtMs = performance.now();
-      return { generation: route.sandbox.generation };
+      return await keepRunning(paused);
     }
     await Promise.race([ticket.admitted, aborted(signal)]);
     if (signal.aborted) return signal.reason as WakeFailure;
@@ -93,14 +111,32 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
     return await setRunning();
   }
 
+  /** It runs: a pause that is under way is called off, or was too far and is followed by a start. */
+  async function keepRunning(paused: boolean): Promise<Begun | WakeFailure> {
+    if (paused || !route.sandbox.running) return await wakeAgain();
+    if (route.sandbox.draining !== '') return await setRunning();
+    return { generation: route.sandbox.generation };
+  }
+
+  /** Paused by somebody else while others wait for it: whoever may wake it still wants it. */
+  async function wakeAgain(): Promise<Begun | WakeFailure> {
+    if (!wake.mayWake || !route.sandbox.wakes)
+      return { code: 'wake_disabled', detail: `${name} was paused, and nobody who waits may wake it.` };
+    again ??= setRunning().finally(() => {
+      again = undefined;
+    });
+    return await again;
+  }
+
   /** Asks the API, again and again while it can't answer and somebody waits: a patch that may have been taken does no harm twice. */
-  async function setRunning(): Promise<{ generation: number } | WakeFailure> {
+  async function setRunning(): Promise<Begun | WakeFailure> {
+    asked = true;
     let pauseMs = FIRST_RETRY_MS;
     for (;;) {
       try {
         const generation = await writer.setRunning({ namespace, name }, true);
         trouble = undefined;
-        return { generation };
+        return { generation, asked: true };
       } catch (error) {
         if (!isPassing(error)) return failureOf(error);
         if (signal.aborted) return signal.reason as WakeFailure;
@@ -113,10 +149,10 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
   }
 
   async function reachNow(wanted: number): Promise<Readiness> {
-    const begun = await started;
+    let begun = await started;
     if (!('generation' in begun)) return begun;
     // A pod that may be sent requests is waited for only because dials of it failed.
-    const suspected = table.isRoutable(route) ? route.pod : undefined;
+    const suspected = begun.asked !== true && table.isRoutable(route) ? route.pod : undefined;
     let state: Readiness | undefined = suspected && { pod: suspected };
     for (;;) {
       state ??= await watch.untilReady({
@@ -127,10 +163,16 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
         phases,
         signal,
       });
+      if ('pausedAgain' in state && !signal.aborted) {
+        begun = await wakeAgain();
+        if (!('generation' in begun)) return begun;
+        state = undefined;
+        continue;
+      }
       if (!('pod' in state)) return state;
       const { pod } = state;
       const isCurrent = () => table.find(namespace, name)?.pod?.uid === pod.uid;
-      if (await untilAccepting(pod, wanted, signal, isCurrent)) return state;
+      if (await untilAccepting(pod, wanted, context.accepts, signal, isCurrent)) return state;
       if (signal.aborted) return signal.reason as WakeFailure;
       const now = table.find(namespace, name);
       if (now !== undefined && table.isRoutable(now) && isCurrent()) {
@@ -177,8 +219,12 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
     ended,
     held: 0,
     kept: false,
+    mayWake: context.mayWake,
     get outcome() {
       return outcome;
+    },
+    get asked() {
+      return asked;
     },
     get admittedAtMs() {
       return admittedAtMs;

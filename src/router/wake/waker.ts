@@ -6,7 +6,14 @@ import { createWakeQueue } from './admission.ts';
 import { BREAKER_MS, createBreaker } from './breaker.ts';
 import { createHoldBudget, type HoldLimits } from './hold-budget.ts';
 import type { Preferences } from './preference.ts';
-import { createReadinessWatch, NOBODY_WAITS, type Readiness, type WakeFailure, whyNotReady } from './readiness.ts';
+import {
+  acceptsConnections,
+  createReadinessWatch,
+  NOBODY_WAITS,
+  type Readiness,
+  type WakeFailure,
+  whyNotReady,
+} from './readiness.ts';
 import { beginWake, refusedBy, type Wake } from './wake.ts';
 import { createWakeTimes } from './wake-times.ts';
 
@@ -24,6 +31,8 @@ export interface WakerOptions {
   limits: WakeLimits;
   /** Told how each wake ended. */
   finished(result: 'ok' | 'failed', durationMs: number): void;
+  /** Whether a port accepts connections; by a connection to it where nothing else is given. */
+  accepts?: (host: string, port: number) => Promise<boolean>;
 }
 
 /** Somebody who wants a sandbox. */
@@ -86,7 +95,7 @@ const REMEMBERED_MS = 60_000;
 const MOST_REMEMBERED = 10_000;
 
 /** A waker over the table: it patches what should run and then only watches the table. */
-export function createWaker({ writer, table, limits, finished }: WakerOptions): Waker {
+export function createWaker({ writer, table, limits, finished, accepts = acceptsConnections }: WakerOptions): Waker {
   const bySandbox = new Map<string, Wake>();
   const remembered = new LRUCache<string, Wake>({ max: MOST_REMEMBERED, ttl: REMEMBERED_MS + LONGEST_WAKE_MS });
   const times = createWakeTimes();
@@ -111,6 +120,8 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       table,
       watch,
       ticket,
+      accepts,
+      mayWake: request.mayWake,
       slotMs: limits.holdTimeoutMs,
       longestMs: Math.max(LONGEST_WAKE_MS, 2 * limits.holdTimeoutMs),
     });
@@ -146,7 +157,7 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
   function giveUpUnwanted(wake: Wake): void {
     if (wake.held > 0 || wake.kept || wake.outcome !== undefined) return;
     const begun = wake.trouble === undefined && (wake.admittedAtMs !== undefined || wake.ticket?.isAdmitted() === true);
-    if (wake.woke && begun) return;
+    if ((wake.woke || wake.asked) && begun) return;
     forget(wake);
     wake.cancel();
     wake.ticket?.leave();
@@ -205,7 +216,10 @@ export function createWaker({ writer, table, limits, finished }: WakerOptions): 
       });
       if (refusal !== undefined) return refuse(refusal);
       const known = bySandbox.get(sandbox.uid);
-      if (known !== undefined) return { wake: known };
+      if (known !== undefined) {
+        known.mayWake ||= request.mayWake;
+        return { wake: known };
+      }
       const open = breaker.open(sandbox.uid);
       if (open !== undefined) return refuse({ ...open.failure, retryAfterSeconds: open.remainingMs / 1000 });
       const quietUntilMs = route.pod?.suspectPorts?.get(request.port) ?? 0;

@@ -1,5 +1,6 @@
 import type { Status } from '../../kubernetes/index.ts';
 import type { RouterShare } from '../policy/index.ts';
+import type { Fence } from '../sandbox-writer.ts';
 import type { PodRecord, SandboxRecord } from '../table/index.ts';
 
 /** One change of the routing table. `reason` tells why a pod is not held to its egress class. */
@@ -26,9 +27,10 @@ export type WriteRequest =
       namespace: string;
       name: string;
       running: boolean;
-      fence?: { uid: string; resourceVersion: string };
+      fence?: Fence;
     }
-  | { write: 'annotate'; namespace: string; name: string; uid: string; annotations: Record<string, string> };
+  | { write: 'announcePause'; namespace: string; name: string; fence: Fence; announcement: string }
+  | { write: 'annotate'; namespace: string; name: string; uid: string; annotations: Record<string, string | null> };
 
 /** What became of a write: the generation that says so, the API's refusal, or why the API could not be asked. */
 export type WriteResult = { generation: number } | { refusal: Status } | { failure: string };

@@ -86,6 +86,9 @@ function createRemoteWriter(channel: Channel<ToWorker, ToPrimary>): SandboxWrite
   return {
     setRunning: ({ namespace = '', name }: ObjectKey, running, fence) =>
       write({ write: 'setRunning', namespace, name, running, ...(fence === undefined ? {} : { fence }) }),
+    announcePause: async ({ namespace = '', name }: ObjectKey, fence, announcement) => {
+      await write({ write: 'announcePause', namespace, name, fence, announcement });
+    },
     annotate: async ({ namespace = '', name }: ObjectKey, uid, annotations) => {
       await write({ write: 'annotate', namespace, name, uid, annotations });
     },

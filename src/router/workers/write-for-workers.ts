@@ -11,7 +11,8 @@ export function createWorkerWrites(writer: SandboxWriter): (request: WriteReques
     try {
       if (request.write === 'setRunning')
         return { generation: await writer.setRunning(key, request.running, request.fence) };
-      await writer.annotate(key, request.uid, request.annotations);
+      if (request.write === 'announcePause') await writer.announcePause(key, request.fence, request.announcement);
+      else await writer.annotate(key, request.uid, request.annotations);
       return { generation: 0 };
     } catch (error) {
       return error instanceof ApiError ? { refusal: error.status } : { failure: (error as Error).message };

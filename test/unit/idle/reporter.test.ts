@@ -28,6 +28,7 @@ describe('reports of activity', () => {
       failed: (error) => assert.fail(String(error)),
       writer: {
         setRunning: async () => 0,
+        announcePause: async () => {},
         annotate: async () => {
           writes++;
           most = Math.max(most, ++atOnce);

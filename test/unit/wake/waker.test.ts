@@ -25,7 +25,7 @@ function world(more: Partial<SandboxRecord>, setRunning: () => Promise<number>) 
   const waker = createWaker({
     table,
     limits: LIMITS,
-    writer: { setRunning, annotate: async () => {} },
+    writer: { setRunning, announcePause: async () => {}, annotate: async () => {} },
     finished: (result) => results.push(result),
   });
   const record = (changed: Partial<SandboxRecord> = {}) =>
@@ -45,6 +45,7 @@ function world(more: Partial<SandboxRecord>, setRunning: () => Promise<number>) 
       suspended: false,
       finished: false,
       reportedActiveMs: 0,
+      draining: '',
       template: 'default/',
       ...more,
       ...changed,

@@ -22,6 +22,7 @@ import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
 import { createEventRecorder } from '../events.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
+import { followBusyLeases } from './busy-leases.ts';
 import { createClaimVolumes } from './claim-volumes.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
@@ -297,11 +298,24 @@ export function startPodController(options: PodControllerOptions): PodController
     for (const pod of pods.values()) queue.add(keyOf(pod));
   }
 
+  const stopAsking = followBusyLeases({ client, running: runningPods, now, failed: options.failed });
+
+  /** Pods whose containers run, and where they are asked. */
+  function* runningPods() {
+    for (const local of locals.values()) {
+      const pod = pods.get(localKey(local));
+      const { address, uid } = local.record;
+      if (local.container.phase !== 'running' || local.stopping || pod?.metadata.uid !== uid) continue;
+      yield { pod, address };
+    }
+  }
+
   return {
     recovered: recover(),
     takeSnapshot,
     snapshots,
     hibernate: async () => {
+      stopAsking();
       await queue.close();
       images.close();
       await prepared.close();

@@ -16,6 +16,8 @@ export interface SandboxControllerOptions {
   /** Domain of Services' full names; `cluster.local` by default. */
   clusterDomain?: string;
   now?: () => Date;
+  /** How long a suspension waits before its checkpoint, so that requests under way can call it off; 0 by default. */
+  drainMs?: number;
   /** Told of failures; the controller tries again by itself. */
   failed(what: string, error: unknown): void;
 }
@@ -47,6 +49,7 @@ export function startSandboxController(options: SandboxControllerOptions): Runni
     notIsolated: options.notIsolated,
     clusterDomain: options.clusterDomain ?? 'cluster.local',
     now,
+    drainMs: options.drainMs ?? 0,
     ownedPods: (uid) => [...(podsByOwner.get(uid)?.values() ?? [])],
     again: ({ namespace, name }, delayMs) => queue.addAfter(`${namespace ?? ''}/${name}`, delayMs),
     events: createEventRecorder(client, 'sandbox-controller', now, failed),

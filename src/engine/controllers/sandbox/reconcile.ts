@@ -16,6 +16,7 @@ import { conditionOf } from '../conditions.ts';
 import type { EventRecorder } from '../events.ts';
 import { annotate, deleteIfThere, find } from './api.ts';
 import { SnapshotChoiceError } from './choose-snapshot.ts';
+import { createDrains } from './drains.ts';
 import { ownershipOf } from './ownership.ts';
 import { podNameOf } from './pod-for-sandbox.ts';
 import { forgetSnapshot, hasOutlivedSnapshot, run } from './run.ts';
@@ -37,6 +38,8 @@ export interface SandboxReconcilerOptions {
   notIsolated?: string | undefined;
   clusterDomain: string;
   now(): Date;
+  /** Between the word that a Sandbox is to be suspended and its checkpoint. */
+  drainMs: number;
   /** Asks for another pass later. */
   again(key: ObjectKey, delayMs: number): void;
   events: EventRecorder;
@@ -52,10 +55,12 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
  */
 export function createSandboxReconciler(options: SandboxReconcilerOptions): (key: ObjectKey) => Promise<void> {
   const { client, now, clusterDomain, notIsolated } = options;
+  const drains = createDrains(options.drainMs);
 
   return async (key) => {
     const sandbox = await find<Sandbox>(client, SANDBOXES, key);
-    if (sandbox === undefined || sandbox.metadata.deletionTimestamp !== undefined) return;
+    if (sandbox === undefined || sandbox.metadata.deletionTimestamp !== undefined) return drains.forget(key);
+    if (sandbox.spec.operatingMode !== 'Suspended') drains.forget(key);
     const { shutdownTime } = sandbox.spec;
     if (shutdownTime !== undefined) {
       const remainingMs = Date.parse(shutdownTime) - now().getTime();
@@ -100,6 +105,7 @@ export function createSandboxReconciler(options: SandboxReconcilerOptions): (key
     const step = await suspend(sandbox, pod, {
       ...options,
       again: (delayMs) => options.again(sandbox.metadata, delayMs),
+      drainMs: () => drains.remainingMs(sandbox.metadata, sandbox.metadata.generation ?? 0),
     });
     if (step.pod === undefined) await clearPodName(sandbox);
     return step;

@@ -51,6 +51,8 @@ export interface SuspendDependencies {
   snapshots: boolean;
   now(): Date;
   again(delayMs: number): void;
+  /** How long this suspension is yet to wait, in milliseconds, for whoever has requests under way to call it off. */
+  drainMs(): number;
 }
 
 /** What a step of a suspension led to; `pod` is the Pod that is left. */
@@ -69,7 +71,7 @@ export async function suspend(
   pod: Pod | undefined,
   dependencies: SuspendDependencies,
 ): Promise<SuspendStep> {
-  const { client, snapshots, now, again } = dependencies;
+  const { client, snapshots, now, again, drainMs } = dependencies;
   if (pod === undefined) return { suspended: TERMINATED, pod };
   if (ownershipOf(pod, sandbox) !== 'ours') return { suspended: NOT_OWNED, pod };
   if (snapshots && isCheckpointed(pod)) {
@@ -86,6 +88,11 @@ export async function suspend(
   const asked = pod.metadata.annotations?.[CHECKPOINT_ANNOTATION];
   const request = String(sandbox.metadata.generation ?? 0);
   if (asked === undefined) {
+    const waitMs = drainMs();
+    if (waitMs > 0) {
+      again(waitMs);
+      return terminating;
+    }
     // An old failure that still stands there would be taken for the answer: wait until the Pod's controller has taken it away.
     if (failure === undefined) await annotate(client, PODS, pod, { [CHECKPOINT_ANNOTATION]: request });
     return terminating;

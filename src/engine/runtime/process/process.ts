@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { connect } from 'node:net';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { attachedExec } from '../attached-exec.ts';
 import { tryCommand } from '../command.ts';
@@ -256,6 +256,7 @@ function hostEnvironment(spec: ContainerSpec, workspace: string): { [name: strin
     HOST: spec.network.address,
     SANDBOX_ADDRESS: spec.network.address,
     SANDBOX_WORKSPACE: workspace,
+    SANDBOX_ROUTER_BUSY_SOCKET: join(dirname(workspace), 'busy.sock'),
   };
 }
 

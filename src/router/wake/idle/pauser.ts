@@ -2,6 +2,7 @@ import { isApiError, type ResourceClient } from '../../../kubernetes/index.ts';
 import { type Cause, describeCause, type Ledger, type Transitions } from '../../ledger/index.ts';
 import type { SandboxWriter } from '../../sandbox-writer.ts';
 import { busyMs, type Route, type RoutingTable } from '../../table/index.ts';
+import { pauseInTwoPhases } from '../two-phase-pause.ts';
 import type { ActivityTracker } from './activity.ts';
 import { takePodSnapshot } from './pod-snapshot.ts';
 import { createActivityReporter } from './reporter.ts';
@@ -34,6 +35,8 @@ export interface IdlePauserOptions {
 
 /** Pauses under way at once: snapshots are heavy. */
 const PAUSES_AT_ONCE = 4;
+/** How long other routers and processes may take to say that they use what is about to be paused: twice the time between their reports. */
+const DRAIN_MS = 2000;
 /** Sandboxes looked at in a tick: of a hundred thousand each has its turn every five seconds, and no request waits long for that. */
 const ROUTES_A_TICK = 20_000;
 /** A sandbox whose pause failed is left alone for so long. */
@@ -84,11 +87,25 @@ export function createIdlePauser(options: IdlePauserOptions) {
       options.paused('cancelled');
       return;
     }
-    const { resourceVersion, uid } = route.sandbox;
-    // Whoever reported activity meanwhile has made another version: the API refuses, and nothing is paused.
-    await writer.setRunning({ namespace, name }, false, { uid, resourceVersion });
-    options.transitions.paused(route, ruleOf(route), lastUse(route));
-    options.paused('ok');
+    const rule = ruleOf(route);
+    const use = lastUse(route);
+    const outcome = await pauseInTwoPhases(route, {
+      writer,
+      // Others report use once a second, and then the version is another: the API refuses, and nothing is paused.
+      drainMs: reportIntervalMs > 0 ? DRAIN_MS : 0,
+      inFlightMs: 0,
+      fenced: true,
+      stillWanted: async () => {
+        await options.refreshActivity?.();
+        return verdictOn(route).pause && options.isLeader();
+      },
+    });
+    if (outcome.paused) options.transitions.paused(route, rule, use);
+    else {
+      const { uid } = route.sandbox;
+      options.ledger.record({ namespace, name, uid }, { type: 'pause_cancelled', cause: rule, detail: outcome.detail });
+    }
+    options.paused(outcome.paused ? 'ok' : 'cancelled');
   }
 
   function ruleOf(route: Route): Cause {
@@ -106,7 +123,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
     pausing.add(uid);
     pause(route)
       .catch((error) => {
-        if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) {
+        if (isApiError(error, 'NotFound')) {
           options.paused('cancelled');
           return;
         }
