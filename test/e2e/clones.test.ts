@@ -259,6 +259,22 @@ describe('pools of copies', { timeout: 240_000 }, () => {
       });
     });
 
+  it('the engine after one that was killed keeps the snapshot of which members run, and copies more from it', async () => {
+    const kept = templateSnapshots();
+    const born = (await Promise.all((await readyMembers('copied', 3)).map(ask)))[0]?.born;
+    await up.kill();
+    await client.close();
+    up = await start();
+    client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
+    await readyMembers('copied', 3);
+    const key = { namespace: 'default', name: 'copied' };
+    await client.patch(SANDBOX_WARM_POOLS, key, { spec: { replicas: 4 } }, { type: 'merge' });
+    const answers = await Promise.all((await readyMembers('copied', 4)).map(ask));
+    assert.deepEqual(new Set(answers.map((answer) => answer.born)), new Set([born]));
+    assert.deepEqual(templateSnapshots(), kept);
+    await client.patch(SANDBOX_WARM_POOLS, key, { spec: { replicas: 3 } }, { type: 'merge' });
+  });
+
   it('a copy whose hook fails is started from its command instead, and its Pod says so', async () => {
     await makeTemplate('deaf', podTemplate('one', { 'sandbox-router/clone-hook': ':81/nobody' }));
     await makePool('deaf', 1);

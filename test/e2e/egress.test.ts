@@ -329,6 +329,21 @@ describe('what a sandbox in gVisor may reach, packet by packet', { timeout: 480_
       assert.equal(await opens(`tcp:${B}:8080`), true);
       await until('the old address closes', async () => (await opens(`tcp:${A}:8080`)) === false);
     });
+    it('a name is followed after a restore, and by the next engine after one that was killed', async () => {
+      const followed = async () => {
+        await until('the name resolves', async () => (await resolve('api.example.com')) === B);
+        assert.equal(await opens(`tcp:${B}:8080`), true);
+        for (const closed of [`tcp:${A}:8080`, `tcp:${B}:80`, `tcp:${METADATA}:80`])
+          assert.equal(await opens(closed), false);
+      };
+      await command('pause', 'named');
+      await command('resume', 'named');
+      await followed();
+      await up.kill();
+      up = await start();
+      targets['engine API'] = `tcp:${NEAR}:${new URL(await serverOf()).port}`;
+      await followed();
+    });
     it('a policy that lets a pod reach cluster DNS lets it resolve any name, and no more', async () => {
       outside.setZone({ 'secret.example.org': { address: B, ttl: 60 } });
       await setPolicy('box', [

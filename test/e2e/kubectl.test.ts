@@ -77,6 +77,26 @@ describe('kubectl on the engine', { skip: missingTool('kubectl', 'runsc'), timeo
         }
       });
 
+      it('edit opens what there is and applies what comes of it, unless that is wrong', async () => {
+        await must(['create', 'configmap', 'edited', '--from-literal=colour=red']);
+        const edit = (change: string) =>
+          new Promise<{ code: number; stdout: string; stderr: string }>((resolve) =>
+            execFile(
+              program,
+              [...flags(), 'edit', 'configmap', 'edited'],
+              { env: { ...process.env, KUBE_EDITOR: `sed -i ${change}`, TMPDIR: directory } },
+              (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+            ),
+          );
+        assert.deepEqual(await edit('s/red/green/'), { code: 0, stdout: 'configmap/edited edited\n', stderr: '' });
+        assert.equal(await must(['get', 'configmap', 'edited', '-o', 'jsonpath={.data.colour}']), 'green');
+        const refused = await edit('s/colour:/..:/');
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /^error: configmaps "edited" is invalid\n[\s\S]*no valid changes were saved/);
+        assert.equal(await must(['get', 'configmap', 'edited', '-o', 'jsonpath={.data.colour}']), 'green');
+        await must(['delete', 'configmap', 'edited']);
+      });
+
       it('wait --for=delete ends when the object is gone', async () => {
         await must(['create', 'configmap', 'shortlived']);
         const waiting = must(['wait', '--for=delete', 'configmap/shortlived', '--timeout=60s']);
@@ -200,6 +220,8 @@ describe('kubectl on the engine', { skip: missingTool('kubectl', 'runsc'), timeo
       });
     });
   }
+
+  it('is a script of more than forty commands', () => assert.ok(Object.values(SCRIPT).flat().length > 40));
 
   it('leaves no process behind once clients are gone', async () => {
     const left = await new Promise<string>((resolve) =>

@@ -386,7 +386,9 @@ export function createPodRunner(options: PodRunnerOptions) {
     /** A container of an earlier engine that runs: what that one did not get to note is made up for. */
     foundRunning: (pod: Pod, local: LocalPod): void => {
       const restored = pod.metadata.annotations?.[RESTORE_ANNOTATION];
-      if (restored !== undefined && snapshots.exists(restored)) local.restoredFrom = restored;
+      // That of a template is for others, too.
+      if (restored !== undefined && !isTemplateSnapshot(restored) && snapshots.exists(restored))
+        local.restoredFrom = restored;
       if (local.record.startedAt !== undefined) return;
       // Without it the next start would go back to the snapshot that this one came from.
       local.record.startedAt = rfc3339(options.now());
