@@ -2,6 +2,7 @@
 // The entry point on whatever Node the machine has: installs what is missing, then hands over to the required Node.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDependencies, projectRoot, requiredNode } from './bootstrap.mjs';
 
@@ -12,9 +13,23 @@ function entryPoint(commandLine) {
   return [existsSync(source) ? source : join(projectRoot, 'dist', 'cli', 'main.js'), ...commandLine];
 }
 
-/** @param {string} node @param {string[]} commandLine */
-function handOver(node, commandLine) {
-  const child = spawn(node, commandLine, { stdio: 'inherit' });
+/**
+ * Flags of Node for a command: an engine stays small, as it keeps its objects for long and makes little garbage at once.
+ * @param {string | undefined} command
+ */
+function nodeFlags(command) {
+  return command === 'up' || command === 'engine' ? ['--max-semi-space-size=4'] : [];
+}
+
+/** Where compiled sources are kept: the next start takes half of the time. Not for tests: coverage counts only what is compiled anew. */
+function compileCache() {
+  const directory = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'sandbox-router', 'compiled');
+  return { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? directory };
+}
+
+/** @param {string} node @param {string[]} commandLine @param {Record<string, string>} environment */
+function handOver(node, commandLine, environment) {
+  const child = spawn(node, commandLine, { stdio: 'inherit', env: { ...process.env, ...environment } });
   // A terminal sends Ctrl-C to the child as well: wait for its own orderly end. Other signals reach only us, so pass them on.
   process.on('SIGINT', () => {});
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => child.kill(signal));
@@ -32,7 +47,9 @@ function handOver(node, commandLine) {
 
 try {
   await ensureDependencies();
-  handOver(requiredNode(), entryPoint(process.argv.slice(2)));
+  const commandLine = process.argv.slice(2);
+  const isScript = commandLine[0] === '--script';
+  handOver(requiredNode(), [...nodeFlags(commandLine[0]), ...entryPoint(commandLine)], isScript ? {} : compileCache());
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { relative } from 'node:path';
 import { Command } from 'commander';
 import { SANDBOXES, type Sandbox } from '../kubernetes/index.ts';
@@ -38,6 +39,8 @@ async function up(source: SettingsSource, example: string | undefined): Promise<
       await publishRouter(configured, router);
       if (example !== undefined) await withProgress(`Applying ${example}`, () => applyExample(configured, example));
       console.log(banner(configured, router));
+      // Now rather than at the end: an engine that is killed starts as fast as any.
+      flushCompileCache();
       await stopAsked;
     } finally {
       await router.close();

@@ -1,4 +1,4 @@
-import { Ajv, type ErrorObject } from 'ajv';
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { LABEL, LABEL_WORDS } from '../names.ts';
 import type { Schema } from './schema.ts';
 
@@ -21,9 +21,19 @@ export interface FieldError {
 /** Finds what is wrong with a normalised value. */
 export type Validator = (value: unknown) => FieldError[];
 
-/** Compiles a schema into a validator, once per kind. */
+/** A validator of a schema, compiled when it is first asked: most engines see few of the kinds, and an engine's start waits for none. */
 export function compileSchema(schema: Schema): Validator {
-  const ajv = new Ajv({ allErrors: true, strict: false, verbose: true, validateFormats: true });
+  let check: ValidateFunction | undefined;
+  return (value) => {
+    check ??= compile(schema);
+    return check(value) ? [] : deduplicate((check.errors ?? []).map(fieldError));
+  };
+}
+
+function compile(schema: Schema): ValidateFunction {
+  // Ajv's optimiser takes as long again as the rest of a compilation, and gains validators of this size nothing.
+  const code = { optimize: false };
+  const ajv = new Ajv({ allErrors: true, strict: false, verbose: true, validateFormats: true, code });
   ajv.addFormat(
     'date-time',
     (text: string) =>
@@ -32,8 +42,7 @@ export function compileSchema(schema: Schema): Validator {
   ajv.addFormat('byte', /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/);
   for (const format of ['int32', 'int64', 'double', 'float']) ajv.addFormat(format, true);
   ajv.addFormat('ip', /^[0-9a-fA-F.:]+$/);
-  const check = ajv.compile(toJsonSchema(schema) as object);
-  return (value) => (check(value) ? [] : deduplicate((check.errors ?? []).map(fieldError)));
+  return ajv.compile(toJsonSchema(schema) as object);
 }
 
 /** The same schema in plain JSON Schema: `x-kubernetes-int-or-string` spelled out; documentation and defaults left out. */

@@ -117,6 +117,8 @@ export function startPodController(options: PodControllerOptions): PodController
     changed: queue.add,
   });
   let recovered = false;
+  /** UID of the Pod of a name, as last worked on: others of that name are discarded already. */
+  const currentUid = new Map<string, string | undefined>();
 
   const pods: ObjectCache<Pod> = createObjectCache<Pod>(
     client,
@@ -147,13 +149,7 @@ export function startPodController(options: PodControllerOptions): PodController
 
   async function reconcile(key: string): Promise<void> {
     const pod = pods.get(key);
-    const [namespace, name] = key.split('/');
-    for (const local of locals.values()) {
-      const { record } = local;
-      if (record.name !== name || record.namespace !== namespace || record.uid === pod?.metadata.uid) continue;
-      await runner.discard(local, 0);
-      locals.delete(local.record.uid);
-    }
+    if (pod === undefined || currentUid.get(key) !== pod.metadata.uid) await discardOthers(key, pod);
     if (pod === undefined) return;
     if (pod.metadata.deletionTimestamp !== undefined) return await finishDeletion(pod);
     if (pod.metadata.annotations?.[MIRROR_ANNOTATION] !== undefined) return;
@@ -169,6 +165,19 @@ export function startPodController(options: PodControllerOptions): PodController
     }
     await checkpointIfAsked(pod, local);
     await writeStatus(pod, local);
+  }
+
+  /** Removes what is left of earlier Pods of this name. */
+  async function discardOthers(key: string, pod: Pod | undefined): Promise<void> {
+    const [namespace, name] = key.split('/');
+    for (const local of locals.values()) {
+      const { record } = local;
+      if (record.name !== name || record.namespace !== namespace || record.uid === pod?.metadata.uid) continue;
+      await runner.discard(local, 0);
+      locals.delete(local.record.uid);
+    }
+    if (pod === undefined) currentUid.delete(key);
+    else currentUid.set(key, pod.metadata.uid);
   }
 
   async function checkpointIfAsked(pod: Pod, local: LocalPod): Promise<void> {

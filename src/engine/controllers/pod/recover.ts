@@ -30,6 +30,9 @@ export interface RecoveryOptions {
   failed(what: string, error: unknown): void;
 }
 
+/** Pods that are looked at at once. */
+const CONCURRENCY = 8;
+
 /**
  * Compares what the API says with what is on the machine after an engine that ended in any way: containers that run are followed again, checkpoints that
  * went on are completed, hibernated Pods and lost ones are left to be started, and what belongs to no Pod is removed.
@@ -38,6 +41,7 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
   const { pods, locals, runner, records, runtime, network, containers } = options;
   const byUid = new Map([...pods.values()].map((pod) => [pod.metadata.uid, pod]));
   const known = new Set<string>();
+  const found: { pod: Pod; local: LocalPod; record: PodRecord }[] = [];
   for (const record of records.all()) {
     const pod = byUid.get(record.uid);
     if (pod === undefined) {
@@ -49,10 +53,17 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
     locals.set(record.uid, local);
     containers.set(record.uid, record.containerId);
     if (record.address !== '') network.adopt(record.containerId, record.address);
-    await recoverOne(pod, local, record, options).catch((error) =>
-      options.failed(`pod ${record.namespace}/${record.name}`, error),
-    );
+    found.push({ pod, local, record });
   }
+  // Most of the time is spent in waiting for the runtime's answers.
+  const waiting = found.values();
+  const worker = async () => {
+    for (const { pod, local, record } of waiting)
+      await recoverOne(pod, local, record, options).catch((error) =>
+        options.failed(`pod ${record.namespace}/${record.name}`, error),
+      );
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
   for (const id of await runtime.list()) if (!known.has(id)) await runtime.stop(id, 0);
   for (const id of await network.list()) if (!known.has(id)) await network.detach(id);
   for (const { metadata } of options.sandboxes.values()) {

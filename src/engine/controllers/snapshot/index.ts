@@ -171,7 +171,8 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
   /** Id of a PodSnapshot's data; undefined for an object that only says it had some. */
   function dataOf({ metadata, status }: PodSnapshot): string | undefined {
     const id = status?.storage?.id;
-    if (id === undefined || !snapshots.list().includes(id)) return undefined;
+    // An id is somebody's word here, and part of a path.
+    if (id === undefined || !/^[\w-]+$/.test(id)) return undefined;
     const identity = snapshots.recordOf(id)?.podSnapshot;
     return identity?.name === metadata.name && identity.namespace === metadata.namespace ? id : undefined;
   }
