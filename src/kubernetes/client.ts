@@ -51,6 +51,11 @@ export interface PatchOptions {
   subresource?: 'status' | 'scale';
   fieldManager?: string;
   force?: boolean;
+  /**
+   * More writes follow that make no sense without this one, and the last of them is waited for: a server in this process may answer before this one is
+   * durable, as it keeps the order. Others take no notice.
+   */
+  pipelined?: boolean;
 }
 
 /** What a delete asks for. Preconditions that don't hold throw Conflict. */

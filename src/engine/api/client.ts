@@ -20,7 +20,7 @@ const BOOKMARK_INTERVAL_MS = 60_000;
 
 /**
  * A {@link ResourceClient} on the operations themselves: what controllers in this process use. What it gives is a copy, free to change.
- * Writes resolve once durable. Fields that a schema doesn't know are dropped, as a server does for clients that ask for no validation.
+ * Writes resolve once durable, pipelined ones once they have their place in the order. Fields that a schema doesn't know are dropped, as a server does for clients that ask for no validation.
  */
 export function createInProcessClient(operations: Operations, review: ReviewHandler, caller: Caller): ResourceClient {
   const contextFor = (fieldManager?: string): RequestContext => ({
@@ -61,7 +61,7 @@ export function createInProcessClient(operations: Operations, review: ReviewHand
     },
     async patch<T extends KubernetesObject>(type: ResourceType, key: ObjectKey, body: unknown, options: PatchOptions) {
       const endpoint = endpointOf(type);
-      const context = contextFor(options.fieldManager);
+      const context = { ...contextFor(options.fieldManager), pipelined: options.pipelined === true };
       if (options.subresource === 'scale') {
         const change = (scale: unknown) =>
           options.type === 'json' ? applyJsonPatch(scale, body) : applyMergePatch(scale, body);

@@ -49,6 +49,16 @@ export interface Store {
     next: KubernetesObject | undefined,
     expected: KubernetesObject | undefined,
   ): Promise<KubernetesObject>;
+  /**
+   * The same, with the object at once: what is written later is never there without it, so who goes on to write need not wait for the disk.
+   * @throws StoreError `conflict`
+   */
+  enqueue(
+    collection: string,
+    key: string,
+    next: KubernetesObject | undefined,
+    expected: KubernetesObject | undefined,
+  ): { object: KubernetesObject; committed: Promise<KubernetesObject> };
   /** Committed changes after a revision. @throws StoreError `expired` */
   changes(collection: string, revision: number): Change[];
   /** Calls the listener after each commit in the collection; returns how to stop. */
@@ -134,12 +144,12 @@ export function openStore(options: StoreOptions): Store {
     }
   }
 
-  function write(
+  function enqueue(
     name: string,
     key: string,
     next: KubernetesObject | undefined,
     expected: KubernetesObject | undefined,
-  ): Promise<KubernetesObject> {
+  ): { object: KubernetesObject; committed: Promise<KubernetesObject> } {
     if (closed) throw new StoreError('closed', 'the store is closed');
     const previous = latest(name, key);
     if (previous !== expected) throw new StoreError('conflict', `${name} ${key} has changed`);
@@ -177,7 +187,7 @@ export function openStore(options: StoreOptions): Store {
         publish();
       },
     );
-    return done.promise;
+    return { object, committed: done.promise };
   }
 
   function list(name: string, { prefix = '', after, limit, revision = committed }: StoreListOptions = {}): StorePage {
@@ -202,7 +212,8 @@ export function openStore(options: StoreOptions): Store {
     get: (name, key) => collection(name).get(key),
     latest,
     list,
-    write,
+    write: (...change) => enqueue(...change).committed,
+    enqueue,
     changes: (name, revision) => collection(name).history.after(revision),
     subscribe: (name, listener) => collection(name).subscribe(listener),
     async close() {

@@ -31,6 +31,8 @@ export interface RequestContext {
   /** Name under which changed fields are recorded; without it only objects that already have managedFields are tracked. */
   fieldManager?: string;
   dryRun: boolean;
+  /** Answer once the write has its place in the order, before it is durable. */
+  pipelined?: boolean;
   /** What happens to fields that the schema doesn't know. Pruned in any case that isn't refused. */
   fieldValidation: 'Strict' | 'Warn' | 'Ignore';
   /** Takes warnings for the caller. */

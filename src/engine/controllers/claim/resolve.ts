@@ -35,6 +35,8 @@ export interface Resolution {
   how: 'bound' | 'adopted' | 'created';
 }
 
+/** The claim's status follows in the same pass, and is durable only after these. */
+const PIPELINED = { type: 'merge', pipelined: true } as const;
 /** A pool or template that isn't there is looked for again after this time, or when one of that name appears. */
 const MISSING_RECHECK_MS = 60_000;
 /** While members of the pool start, a claim waits for one until it is so old. */
@@ -151,7 +153,7 @@ export function createResolver(options: ResolverOptions) {
     const observed = annotations?.[FIRST_OBSERVED_ANNOTATION] ?? now().toISOString();
     const changes = { [SANDBOX_NAME_ANNOTATION]: name, [FIRST_OBSERVED_ANNOTATION]: observed };
     const patch = { metadata: { uid, resourceVersion, annotations: changes } };
-    return await client.patch<SandboxClaim>(SANDBOX_CLAIMS, claim.metadata, patch, { type: 'merge' });
+    return await client.patch<SandboxClaim>(SANDBOX_CLAIMS, claim.metadata, patch, PIPELINED);
   }
 
   /** Second write; undefined when the Sandbox changed meanwhile. */
@@ -162,7 +164,7 @@ export function createResolver(options: ResolverOptions) {
   ): Promise<Sandbox | undefined> {
     try {
       const patch = adoptionPatch(claim, sandbox, template);
-      return await client.patch<Sandbox>(SANDBOXES, sandbox.metadata, patch, { type: 'merge' });
+      return await client.patch<Sandbox>(SANDBOXES, sandbox.metadata, patch, PIPELINED);
     } catch (error) {
       if (isApiError(error, 'Conflict') || isApiError(error, 'NotFound')) return undefined;
       throw error;
