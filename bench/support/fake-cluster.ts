@@ -8,6 +8,8 @@ export interface FakeSandbox {
   name: string;
   address: string;
   port: number;
+  /** Of the Sandbox, beside its port. */
+  annotations?: Readonly<Record<string, string>>;
 }
 
 /** A Kubernetes API that serves Sandboxes and their Pods from memory, fast; only list, watch and discovery. */
@@ -172,7 +174,7 @@ function discovery(pathname: string, response: ServerResponse): void {
 }
 
 /** The Sandbox object of one. */
-export function sandboxObject({ namespace, name, port }: FakeSandbox, index: number) {
+export function sandboxObject({ namespace, name, port, annotations }: FakeSandbox, index: number) {
   return {
     apiVersion: 'agents.x-k8s.io/v1beta1',
     kind: 'Sandbox',
@@ -183,7 +185,7 @@ export function sandboxObject({ namespace, name, port }: FakeSandbox, index: num
       resourceVersion: '1',
       generation: 1,
       creationTimestamp: '2026-01-01T00:00:00Z',
-      annotations: { 'sandbox-router/port': String(port) },
+      annotations: { 'sandbox-router/port': String(port), ...annotations },
     },
     spec: { operatingMode: 'Running', podTemplate: { spec: podSpec(port) } },
     status: {

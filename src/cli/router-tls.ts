@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { ConfigError, type Settings } from '../config/index.ts';
-import type { TlsMaterial, TlsOptions } from '../router/index.ts';
+import type { SandboxTls, TlsMaterial, TlsOptions } from '../router/index.ts';
 import { followFile } from './follow-file.ts';
 import { report } from './report.ts';
 
@@ -36,6 +36,12 @@ export function configuredTls(settings: Settings): TlsOptions | undefined {
     requireClientCertificate: tlsClientAuth === 'required',
     onChanged: (changed) => void listeners.push(changed),
   };
+}
+
+/** What sandboxes that speak TLS have to show, by the settings. @throws ConfigError for a file that holds no certificate */
+export function configuredSandboxTls({ sandboxTlsCa, sandboxTlsVerify }: Settings): SandboxTls {
+  const authority = sandboxTlsCa === undefined ? undefined : followFile(sandboxTlsCa, authorities, () => {});
+  return { authority: () => authority?.(), verify: sandboxTlsVerify };
 }
 
 function authorities(pem: Buffer): Buffer {

@@ -28,7 +28,7 @@ import { type AuditWriter, createAuditWriter } from '../telemetry/index.ts';
 import { report } from './report.ts';
 import { configuredIdentity, type UpFiles } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
-import { configuredTls } from './router-tls.ts';
+import { configuredSandboxTls, configuredTls } from './router-tls.ts';
 import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
 import { untilSignal } from './signals.ts';
 
@@ -122,6 +122,7 @@ function routerOptions(
     restartNeededFor: configured.restartNeededFor,
     ...configuredIdentity(settings, configured, upFiles, client),
     tls: configuredTls(settings),
+    sandboxTls: configuredSandboxTls(settings),
     http2: { ...DEFAULT_HTTP2, ...settings.http2 },
     baseDomain: settings.baseDomain,
     pathPrefix: settings.pathPrefix,

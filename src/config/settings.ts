@@ -347,6 +347,23 @@ export const settings = {
     fileOnly: true,
     parse: (raw) => someTimeouts(raw, 'timeouts'),
   }),
+  sandboxTlsCa: define<string | undefined>({
+    key: 'sandboxTlsCa',
+    description: "authorities of sandboxes' certificates (PEM; hot reloaded); those of the system without it",
+    placeholder: 'path',
+    default: undefined,
+    commands: routers,
+    parse: text,
+  }),
+  sandboxTlsVerify: define<'name' | 'ca' | 'off'>({
+    key: 'sandboxTlsVerify',
+    description:
+      'what sandboxes that speak TLS must show: name (a certificate for <sandbox>.<namespace>.svc), ca (one of the authorities) or off (any)',
+    placeholder: 'mode',
+    default: 'name',
+    commands: routers,
+    parse: oneOf('name', 'ca', 'off'),
+  }),
   http2: define<Partial<Http2Settings>>({
     key: 'http2',
     description: 'what a client of HTTP/2 may do on one connection',

@@ -39,6 +39,8 @@ export const SAFE_TO_EVICT_ANNOTATION = 'cluster-autoscaler.kubernetes.io/safe-t
 
 /** Annotation on a Sandbox: the port that its URL reaches when the URL names none. */
 export const PORT_ANNOTATION = 'sandbox-router/port';
+/** Annotation on a Sandbox: what its ports speak, `h2c`, `https` or `h2`, or some of them, as in `50051=h2c`. */
+export const PROTOCOL_ANNOTATION = 'sandbox-router/protocol';
 /** Annotation on a Sandbox: `never` keeps requests from waking it. */
 export const WAKE_ANNOTATION = 'sandbox-router/wake';
 /** Annotation on a Sandbox: quiet intents (`prefetch`, `head`, …) that wake it and count as use all the same; `all` for every one. */

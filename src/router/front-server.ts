@@ -88,9 +88,14 @@ export function createFrontServer(
       server.on('request', take);
       server.on('checkContinue', takeExpecting);
       server.on('upgrade', upgrade);
-      http2.server.on('request', take as never);
-      http2.server.on('checkContinue', takeExpecting as never);
+      http2.server.on('request', (request, response) =>
+        whileWanted(response, () => take(request as never, response as never)),
+      );
+      http2.server.on('checkContinue', (request, response) =>
+        whileWanted(response, () => takeExpecting(request as never, response as never)),
+      );
       http2.server.on('connect', (request: Http2ServerRequest, response: Http2ServerResponse) => {
+        if (response.destroyed) return;
         const asked = asUpgrade(request);
         if (asked !== undefined)
           upgrade(asked as never, new Http2Tunnel(asked.stream, asked.headers['sec-websocket-key'] ?? ''), NOTHING);
@@ -116,6 +121,11 @@ export function createFrontServer(
       http2.drain();
     },
   };
+}
+
+/** What a client took back before it was heard of is nobody's business, least of all a sandbox's. */
+function whileWanted(response: Http2ServerResponse, handle: () => void): void {
+  if (!response.destroyed) handle();
 }
 
 /** `/-/…` and `/healthz` are the router's own; on a sandbox's own origin only `/-/link/…`, as its cookie can be set nowhere else, and the state of a wake, for the page that waits for it. */

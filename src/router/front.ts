@@ -60,7 +60,7 @@ export function createFront(
   const { policy } = options;
   const { table, writer } = cluster;
   const lines = createLines(table, options.sleepLimits);
-  const pools = createUpstreamPools(lines);
+  const pools = createUpstreamPools(lines, options.sandboxTls);
   const tunnels = createTunnels(lines);
   const waker = createWaker({
     writer,
@@ -118,6 +118,7 @@ export function createFront(
     pools,
     tunnels,
     proxies,
+    sandboxTls: options.sandboxTls,
     address,
     woke: ({ tenant, credentialId, namespace, sandbox, connection }) =>
       audit?.act({

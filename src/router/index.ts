@@ -1,3 +1,4 @@
+export type { SandboxTls } from './forward/index.ts';
 export type { TlsMaterial, TlsOptions } from './front-listener.ts';
 export {
   type Authenticator,

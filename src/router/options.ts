@@ -1,7 +1,7 @@
 import type { Http2Settings, Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
 import type { AuditWriter } from '../telemetry/index.ts';
-import type { SleepLimits } from './forward/index.ts';
+import type { SandboxTls, SleepLimits } from './forward/index.ts';
 import type { TlsOptions } from './front-listener.ts';
 import type { Identity, Links, OwnConnections, ScopedTokenKey } from './identity/index.ts';
 import type { Policy } from './policy/index.ts';
@@ -50,6 +50,8 @@ export interface FrontOptions {
   /** Plain HTTP where undefined. */
   tls: TlsOptions | undefined;
   http2: Http2Settings;
+  /** What sandboxes that speak TLS have to show. */
+  sandboxTls: SandboxTls;
   browsers: BrowserSettings;
   idle: IdleOptions;
   wakeLimits: WakeLimits;

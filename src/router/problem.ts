@@ -111,7 +111,10 @@ export function sendProblem(response: ServerResponse, problem: Problem, requestI
   const { status, headers, body } = renderProblem(problem, requestId, asPage);
   if (isGrpc(response.req)) {
     const { 'content-type': _type, ...others } = headers;
-    response.writeHead(200, { ...others, 'content-type': 'application/grpc', ...grpcStatus(problem, status) });
+    const fields = { ...others, 'content-type': 'application/grpc', ...grpcStatus(problem, status) };
+    for (const [name, value] of Object.entries(fields)) response.setHeader(name, value);
+    // Head and end in one, as gRPC has an answer that is nothing but a status.
+    response.statusCode = 200;
     response.end();
   } else {
     response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });

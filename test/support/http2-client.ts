@@ -46,7 +46,8 @@ export async function http2Client(
   token?: string,
   options: ClientSessionOptions | SecureClientSessionOptions = {},
 ): Promise<Http2Connection> {
-  const session = connect(url, options);
+  // A test may write far ahead: in megabytes.
+  const session = connect(url, { maxSessionMemory: 500, ...options });
   session.on('error', () => {});
   await once(session, 'remoteSettings');
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };

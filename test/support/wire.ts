@@ -33,10 +33,18 @@ export interface Exchange {
   sandbox: RawConnection;
 }
 
-/** Starts a {@link Wire}; `config` is the text of a configuration file. */
-export async function startWire(config?: string): Promise<Wire> {
+/** Starts a {@link Wire}; `config` is the text of a configuration file, `annotations` are the sandbox's. */
+export async function startWire(config?: string, annotations?: Readonly<Record<string, string>>): Promise<Wire> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-wire-'));
-  const cluster = await startFakeCluster([{ namespace: 'default', name: 'box', address: '127.0.0.1', port: 1 }]);
+  const cluster = await startFakeCluster([
+    {
+      namespace: 'default',
+      name: 'box',
+      address: '127.0.0.1',
+      port: 1,
+      ...(annotations === undefined ? {} : { annotations }),
+    },
+  ]);
   const kubeconfig = join(directory, 'kubeconfig');
   writeFileSync(kubeconfig, cluster.kubeconfig);
   const keys = writeKeys(directory, { wire: { tenant: 'default' } });

@@ -6,6 +6,7 @@ import type { ProblemCode } from '../problem.ts';
 import { BodyTooLargeError, type BytePacer } from './pacing.ts';
 import type { PausableAnswer, UpstreamPool } from './pools.ts';
 import { type RewriteContext, responseHeaders } from './response-headers.ts';
+import { tlsFailure } from './sandbox-tls.ts';
 
 /** One request ready to go to a pod. */
 export interface ForwardRequest {
@@ -43,9 +44,14 @@ export interface UpstreamFailure {
   answered: boolean;
 }
 
-/** An answer of HTTP/2: it has interim ones as node:http has none. */
-interface InterimWriter {
+/** What an answer of HTTP/2 has besides. */
+interface AnswerOfHttp2 {
+  /** node:http has none for every status. */
   writeInterim(status: number, headers: readonly string[]): void;
+  /** Nothing follows the head: it ends the stream. */
+  headIsAll: boolean;
+  /** With which code it is reset when it breaks off. */
+  resetCode: number | undefined;
 }
 
 /** Pauses before a refused dial is tried again; nothing was sent by then. */
@@ -98,7 +104,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
       const { requestMs } = forward.timeouts;
       if (requestMs > 0) this.timer = setTimeout(() => this.outOfTime(), requestMs);
     }
-    forward.pool.dispatch(
+    forward.pool.connections.dispatch(
       {
         path: forward.path,
         method: forward.request.method as Dispatcher.HttpMethod,
@@ -180,6 +186,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
     }
     const headers = responseHeaders(raw, forward.rewrite);
     forward.head(statusCode, headers);
+    if ('headIsAll' in controller) (response as unknown as AnswerOfHttp2).headIsAll = controller.headIsAll === true;
     response.writeHead(statusCode, reasonOf(statusText), headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
     this.length = contentLength(headers);
@@ -197,7 +204,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
   interim(statusCode: number, statusText: string, raw: Buffer[]): void {
     const { response, request, rewrite } = this.forward;
     const headers = responseHeaders(raw, rewrite);
-    if ('writeInterim' in response) (response as unknown as InterimWriter).writeInterim(statusCode, headers);
+    if ('writeInterim' in response) (response as unknown as AnswerOfHttp2).writeInterim(statusCode, headers);
     if (request.httpVersionMajor > 1 || request.httpVersionMinor === 0 || response.headersSent) return;
     let text = `HTTP/1.1 ${statusCode} ${reasonOf(statusText)}\r\n`;
     for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
@@ -280,6 +287,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
       if (answered) response.destroy();
       return;
     }
+    if ('resetCode' in error) (response as unknown as AnswerOfHttp2).resetCode = error.resetCode as number;
     this.finish(answered ? response.statusCode : 502, { ...describe(code, error), answered });
     if (answered) response.destroy();
   }
@@ -323,6 +331,8 @@ function describe(code: string, error: Error): { code: ProblemCode; detail: stri
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
     return { code: 'upstream_timeout', detail: 'The sandbox did not answer in time.' };
   if (isDialError(error)) return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
+  const ofTls = tlsFailure(code);
+  if (ofTls !== undefined) return { code: 'upstream_invalid', detail: ofTls };
   // The last are of node:http, which refuses to pass on a status or a field that it may not send.
   if (
     code.startsWith('HPE_') ||

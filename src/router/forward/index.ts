@@ -5,6 +5,7 @@ export { type BytePacer, createPacedStream } from './pacing.ts';
 export { createUpstreamPools, type UpstreamPools } from './pools.ts';
 export { type ScannedHeaders, scanHeaders } from './request-headers.ts';
 export type { BrowserRewrite, RewriteContext } from './response-headers.ts';
+export type { SandboxTls } from './sandbox-tls.ts';
 export type { WakeRefusal } from './tunnel.ts';
 export { createTunnels, type Tunnels } from './tunnels.ts';
 export { webSocketRefusal } from './websocket-refusal.ts';

@@ -1,11 +1,12 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Timeouts } from '../../config/index.ts';
-import type { PodRecord, Route } from '../table/index.ts';
+import { type PodRecord, protocolOf, type Route } from '../table/index.ts';
 import type { UpstreamFailure } from './http.ts';
 import type { BytePacer } from './pacing.ts';
 import { keepCookie, type RewriteContext, responseHeaders } from './response-headers.ts';
+import { dialSandbox, type SandboxTls, tlsFailure } from './sandbox-tls.ts';
 import { createTunnel, type Tunnel, type TunnelOptions } from './tunnel.ts';
 
 /** A request that asks for another protocol (WebSocket or any other), ready to go to a pod. */
@@ -21,6 +22,7 @@ export interface UpgradeRequest {
   headers: string[];
   rewrite: RewriteContext;
   timeouts: Timeouts;
+  tls: SandboxTls;
   /** At whose pace bytes go, both ways; undefined for their own. */
   pacer: BytePacer | undefined;
   /** Data went through, in either direction; of a WebSocket data frames, as pings and pongs are nobody's use. */
@@ -106,7 +108,10 @@ export function openUpgrade(
 }
 
 /** The request as it goes to a pod; not sent before it is ended. */
-function ask({ port, path, request, headers, timeouts }: UpgradeRequest, pod: PodRecord): ClientRequest {
+function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequest, pod: PodRecord): ClientRequest {
+  // Upgrades are of HTTP/1.1, also where a port speaks HTTP/2 besides.
+  const spoken = protocolOf(route.sandbox.protocols ?? {}, port);
+  const protocol = spoken === 'http' || spoken === 'h2c' ? 'http' : 'https';
   const upstream = httpRequest({
     host: pod.address,
     port,
@@ -115,7 +120,8 @@ function ask({ port, path, request, headers, timeouts }: UpgradeRequest, pod: Po
     headers,
     agent: false,
     // Half of a tunnel may end before the other.
-    createConnection: () => connect({ host: pod.address, port, allowHalfOpen: true }),
+    createConnection: () =>
+      dialSandbox({ sandbox: route.sandbox, address: pod.address, port, halfOpen: true }, protocol, tls),
     timeout: timeouts.connectMs,
     setHost: false,
   });
@@ -186,6 +192,8 @@ function describe(error: NodeJS.ErrnoException): Pick<UpstreamFailure, 'code' | 
   if (error.syscall === 'connect') return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
   if (error.code?.startsWith('HPE_') === true)
     return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
+  const ofTls = tlsFailure(error.code ?? '');
+  if (ofTls !== undefined) return { code: 'upstream_invalid', detail: ofTls };
   return { code: 'upstream_reset', detail: 'The sandbox broke the connection during the upgrade.' };
 }
 

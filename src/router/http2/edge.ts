@@ -119,6 +119,7 @@ function boundControlFrames(
 function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
   let streams = 0;
   session.on('stream', (stream) => {
+    if (stream.destroyed) return;
     streams++;
     stream.once('close', () => streams--);
   });

@@ -12,10 +12,14 @@ export class EdgeResponse extends Http2ServerResponse {
 
   override readonly socket: Socket;
   override destroyed = false;
+  headIsAll = false;
+  resetCode: number | undefined = undefined;
 
   constructor(stream: ServerHttp2Stream) {
     super(stream);
     this.socket = socketOf(stream);
+    // It may have been reset before anybody heard of it.
+    this.destroyed = stream.destroyed || stream.closed;
     this.once('close', () => {
       this.destroyed = true;
     });
@@ -27,7 +31,10 @@ export class EdgeResponse extends Http2ServerResponse {
     if (!Array.isArray(fields)) return super.writeHead(status, fields as undefined);
     const { stream } = this;
     if (stream.destroyed || stream.closed) return this;
-    stream.respond([':status', String(status), ...fields] as never, { waitForTrailers: true });
+    stream.respond([':status', String(status), ...fields] as never, {
+      waitForTrailers: true,
+      endStream: this.headIsAll,
+    });
     this.statusCode = status;
     return this;
   }
@@ -61,8 +68,8 @@ export class EdgeResponse extends Http2ServerResponse {
   override destroy(): this {
     const { stream } = this;
     if (stream.destroyed || stream.closed) return this;
-    if (!stream.headersSent || this.writableEnded || !isGrpc(this.req)) {
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (this.resetCode !== undefined || !stream.headersSent || this.writableEnded || !isGrpc(this.req)) {
+      stream.close(this.resetCode || constants.NGHTTP2_INTERNAL_ERROR);
       return this;
     }
     super.addTrailers(grpcStatus({ code: 'upstream_reset', detail: 'The sandbox broke the connection.' }, 502));

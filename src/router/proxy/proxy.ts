@@ -7,6 +7,7 @@ import {
   addForwardingHeaders,
   forwardHttp,
   type RewriteContext,
+  type SandboxTls,
   type TrustedProxies,
   type Tunnels,
   type UpstreamPools,
@@ -26,6 +27,7 @@ export interface ProxyOptions extends LocateOptions {
   pools: UpstreamPools;
   tunnels: Tunnels;
   proxies: TrustedProxies;
+  sandboxTls: SandboxTls;
   /** Whether every answer tells where its tenant stands, not refusals alone. */
   rateLimitFields: boolean;
   /** Where neither tenant nor sandbox has others. */
@@ -185,6 +187,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           headers,
           rewrite: rewriteOf(exchange, target),
           timeouts: timeoutsFor(target, options.timeouts),
+          tls: options.sandboxTls,
           pacer: options.limits.pacer(principal.tenant, route),
           moved: () => (used ? options.activity.touch(target.route, performance.now(), exchange) : undefined),
           wake: (bytes, signal) => wakeForData(options, exchange, target, bytes, signal),

@@ -13,6 +13,7 @@ export function copySandbox(record: SandboxRecord): SandboxRecord {
     draining: record.draining,
     pooled: record.pooled,
     port: record.port,
+    protocols: record.protocols,
     wakes: record.wakes,
     redials: record.redials,
     asleep: record.asleep,

@@ -17,6 +17,7 @@ import {
   PORT_ANNOTATION,
   type Pod,
   type PodTemplate,
+  PROTOCOL_ANNOTATION,
   REDIAL_ANNOTATION,
   RESTORE_ANNOTATION,
   RESUMED_CONDITION,
@@ -32,6 +33,7 @@ import {
 import { asleepRules } from './asleep-rules.ts';
 import { busyLease } from './busy-lease.ts';
 import { intern } from './intern.ts';
+import { portProtocols } from './protocols.ts';
 import type { PodRecord, SandboxRecord } from './records.ts';
 
 /** Port where nothing says otherwise (design section 4). */
@@ -53,6 +55,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     draining: metadata.annotations?.[DRAINING_ANNOTATION] ?? '',
     pooled: metadata.labels?.[WARM_POOL_LABEL] !== undefined,
     port: portOf(metadata.annotations?.[PORT_ANNOTATION], template),
+    protocols: portProtocols(metadata.annotations?.[PROTOCOL_ANNOTATION]),
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
     redials: metadata.annotations?.[REDIAL_ANNOTATION] === 'true',
     asleep: asleepRules(metadata.annotations?.[WAKE_ON_ANNOTATION], metadata.annotations?.[ASLEEP_ANSWER_ANNOTATION]),

@@ -1,6 +1,7 @@
 import type { Timeouts } from '../../config/index.ts';
 import type { AsleepRules } from './asleep-rules.ts';
 import type { BusyLease } from './busy-lease.ts';
+import type { PortProtocols } from './protocols.ts';
 
 /** What the router keeps of a Sandbox: a few words instead of the object. */
 export interface SandboxRecord {
@@ -16,6 +17,8 @@ export interface SandboxRecord {
   /** Whether an orphan of a warm pool: not reachable by name until it is claimed. */
   pooled: boolean;
   port: number;
+  /** What its ports speak; undefined where all speak HTTP/1.1. */
+  protocols: PortProtocols | undefined;
   wakes: boolean;
   /** Whether its WebSockets may be dialled again after a wake. */
   redials: boolean;
