@@ -9,7 +9,7 @@ const projectRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Suites in the order in which they run: the quick ones first, those that share the machine's network one file at a time. */
 const suites = [
   { name: 'unit', pattern: 'test/unit/**/*.test.ts', concurrency: 2 },
-  { name: 'integration', pattern: 'test/integration/**/*.test.ts', concurrency: 1 },
+  { name: 'integration', pattern: 'test/integration/**/*.test.ts', concurrency: 2 },
   { name: 'e2e', pattern: 'test/e2e/**/*.test.ts', concurrency: 1 },
 ];
 
