@@ -75,10 +75,10 @@ describe('the console, in Chromium', { skip, timeout: 240_000 }, () => {
     await opened.close();
   });
 
-  it('tells the details of one', async () => {
-    await row('shell').getByRole('button', { name: 'shell' }).click();
-    await page.locator('#details h2').waitFor();
-    assert.match((await page.textContent('#details')) ?? '', /\/shell\.default\//);
+  it('tells the details of one, and what happened to it', async () => {
+    await row('counter').getByRole('button', { name: 'counter' }).click();
+    await page.locator('#details li', { hasText: 'Woken by' }).waitFor();
+    assert.match((await page.textContent('#details')) ?? '', /\/counter\.default\/.*Paused by/s);
   });
 
   it('keeps no key: a reload asks for it again', async () => {

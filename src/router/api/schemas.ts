@@ -93,9 +93,10 @@ export const resolution = answer('Where a sandbox is.', {
 /** One entry of a sandbox's ledger. */
 const ledgerEntry: JsonSchema = {
   type: 'object',
-  required: ['id', 'type', 'firstAt', 'lastAt', 'count', 'reporter'],
+  required: ['id', 'summary', 'type', 'firstAt', 'lastAt', 'count', 'reporter'],
   properties: {
     id: text('Name of the Event that says so.'),
+    summary: text('All of it in one line.'),
     type: text('What became of the sandbox.', { enum: LEDGER_TYPES }),
     firstAt: text('When it came about first.'),
     lastAt: text('When it came about last.'),

@@ -37,6 +37,8 @@ export function createClient(key) {
     resume: (sandbox) => send(pathOf(sandbox, '/resume'), { method: 'POST' }),
     /** @param {Sandbox} sandbox @returns {Promise<{name: string, ready: boolean, createdAt: string}[]>} */
     snapshots: async (sandbox) => (await read(pathOf(sandbox, '/snapshots'))).items,
+    /** What became of it, the latest first. @param {Sandbox} sandbox @returns {Promise<{summary: string, lastAt: string, count: number}[]>} */
+    events: async (sandbox) => (await read(pathOf(sandbox, '/events'))).items,
     /** @param {Sandbox} sandbox @param {string} snapshot */
     restore: (sandbox, snapshot) =>
       send(pathOf(sandbox, '/restore'), {
