@@ -1,14 +1,13 @@
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { engineTagOf } from '../../src/engine/runtime/index.ts';
 
 /** Containers of an engine by what runsc says of them; `created` are those that wait to be restored into. */
 export function containersOf(
   stateDirectory: string,
   status: 'created' | 'running',
 ): { id: string; hostname: string }[] {
-  const tag = createHash('sha256').update(join(stateDirectory, 'engine')).digest('hex').slice(0, 4);
-  const root = `/run/sandbox-router-${tag}`;
+  const root = `/run/sandbox-router-${engineTagOf(join(stateDirectory, 'engine'))}`;
   const files = existsSync(root) ? readdirSync(root).filter((file) => file.endsWith('.state')) : [];
   return files.flatMap((file) => {
     try {
