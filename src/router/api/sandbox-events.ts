@@ -2,7 +2,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { createReflector, EVENTS, type ResourceClient } from '../../kubernetes/index.ts';
 import type { Principal } from '../identity/index.ts';
 import {
-  describeFact,
   type EventObject,
   entryOf,
   eventsOf,
@@ -60,7 +59,7 @@ export function registerLedgerRoutes(
       const id = idOf(entry);
       if (told.get(entry.id) === id) return;
       told.set(entry.id, id);
-      if (after === undefined || id > after) stream.send(entry.type, shown(entry), id);
+      if (after === undefined || id > after) stream.send(entry.type, entry, id);
     };
     known.forEach(tell);
     const reflector = createReflector({
@@ -102,7 +101,7 @@ export function registerLedgerRoutes(
       const { namespace, name, uid } = route.sandbox;
       const subject = { namespace, name, uid };
       if (!/\btext\/event-stream\b/.test(request.headers.accept ?? ''))
-        return { items: (await readLedger(client, subject)).map(shown) };
+        return { items: await readLedger(client, subject) };
       requirePlace(principal);
       await follow(request, reply, subject, principal);
       return reply;
@@ -114,11 +113,6 @@ export function registerLedgerRoutes(
       for (const stream of open.keys()) stream.close();
     },
   };
-}
-
-/** An entry as callers get it. */
-function shown(entry: LedgerEntry): LedgerEntry & { summary: string } {
-  return { ...entry, summary: describeFact(entry) };
 }
 
 /** Sorts as the entries do: by time, and what came about again has another. */

@@ -50,6 +50,8 @@ export interface LedgerFact {
 /** One event, as it is read back. The same cause again and again is one entry with a count. */
 export interface LedgerEntry extends LedgerFact {
   id: string;
+  /** All of it in one line. */
+  summary: string;
   /** RFC 3339. */
   firstAt: string;
   lastAt: string;

@@ -88,13 +88,19 @@ export function entryOf(event: EventObject): LedgerEntry {
   const stamp = event.eventTime ?? event.firstTimestamp ?? metadata.creationTimestamp;
   const firstMs = ledger?.firstMs ?? millisecondsOf(stamp);
   const lastMs = ledger?.lastMs ?? millisecondsOf(event.lastTimestamp ?? stamp);
+  const fact: LedgerFact = ledger?.fact ?? {
+    type: 'reported',
+    code: plain(event.reason ?? '', 100),
+    detail: plain(event.message ?? ''),
+  };
   return {
     id: metadata.name,
+    summary: describeFact(fact),
     firstAt: new Date(firstMs).toISOString(),
     lastAt: new Date(Math.max(firstMs, lastMs)).toISOString(),
     count: typeof event.count === 'number' && event.count > 0 ? event.count : 1,
     reporter: plain(component === COMPONENT && host !== '' ? host : component, 100),
-    ...(ledger?.fact ?? { type: 'reported', code: plain(event.reason ?? '', 100), detail: plain(event.message ?? '') }),
+    ...fact,
   };
 }
 

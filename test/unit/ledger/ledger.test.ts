@@ -81,6 +81,7 @@ describe('the ledger', () => {
     assert.match(id, /^box\.[0-9a-f]{16}$/);
     assert.deepEqual(entry, {
       ...woken('/api'),
+      summary: event?.message,
       phasesMs: { restore: 80 },
       firstAt: '2001-09-09T01:46:40.000Z',
       lastAt: '2001-09-09T01:46:40.000Z',
