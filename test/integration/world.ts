@@ -72,6 +72,7 @@ export async function clusterWorld(
   options: {
     startMs?: number | ((pod: Pod) => number);
     skips?: (pod: Pod) => boolean;
+    restores?: (pod: Pod) => boolean;
     apiFlags?: readonly string[];
   } = {},
 ): Promise<ClusterWorld> {

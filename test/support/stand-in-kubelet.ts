@@ -2,7 +2,14 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { createServer } from 'node:net';
 
-import { createReflector, isApiError, PODS, type Pod, type ResourceClient } from '../../src/kubernetes/index.ts';
+import {
+  createReflector,
+  isApiError,
+  POD_RESTORED_CONDITION,
+  PODS,
+  type Pod,
+  type ResourceClient,
+} from '../../src/kubernetes/index.ts';
 import { createEcho } from './echo-program.mjs';
 
 /** How the stand-in behaves. */
@@ -17,6 +24,8 @@ export interface KubeletOptions {
   addressOf?: (pod: Pod) => string | undefined;
   /** Pods that never start. */
   skips?: (pod: Pod) => boolean;
+  /** Pods that say of themselves that they go on from a snapshot. */
+  restores?: (pod: Pod) => boolean;
 }
 
 /** Runs the pods of one node as servers in this process. */
@@ -70,7 +79,10 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
           podIP: address,
           podIPs: [{ ip: address }],
           startTime: now,
-          conditions: ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready'].map(condition),
+          conditions: [
+            ...(options.restores?.(pod) ? [POD_RESTORED_CONDITION] : []),
+            ...['PodScheduled', 'Initialized', 'ContainersReady', 'Ready'],
+          ].map(condition),
           containerStatuses: pod.spec.containers.map((container) => ({
             name: container.name,
             image: container.image ?? '',

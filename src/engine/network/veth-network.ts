@@ -108,11 +108,15 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     if (existsSync(`/sys/class/net/${link}`) || existsSync(pathOf(id))) await removeNetwork(id);
     const host = [
       `netns add ${namespace}`,
-      `link add ${link} type veth peer name eth0 netns ${namespace}`,
+      `link add ${link} type veth peer name eth0 address ${hardwareAddress(id)} netns ${namespace}`,
       `addr add ${gateway}/32 dev ${link}`,
       ...linesOnHost,
     ];
     const inside = [
+      // Until the sandbox's own stack has taken the address off, the system's would reset whatever sleeps and is heard of again.
+      'rule add pref 1 iif eth0 blackhole',
+      'rule add pref 2 lookup local',
+      'rule del pref 0',
       'link set lo up',
       `addr add ${address}/32 dev eth0`,
       'link set eth0 up',
@@ -125,7 +129,12 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   /** What lets a sandbox be reached. */
   function opening(id: string, address: string): string[] {
     const link = linkOf(id);
-    return [`link set ${link} up`, `route replace ${address}/32 dev ${link} src ${gateway}`];
+    return [
+      `link set ${link} up`,
+      `route replace ${address}/32 dev ${link} src ${gateway}`,
+      // Nobody has to be asked for it, as nobody would answer before the sandbox runs.
+      `neigh replace ${address} lladdr ${hardwareAddress(id)} dev ${link} nud permanent`,
+    ];
   }
 
   /** The new address first: routes go with the last one. */
@@ -196,6 +205,11 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       if (routeOut) await execute('ip', ['address', 'delete', `${gateway}/32`, 'dev', 'lo']).catch(() => {});
     },
   };
+}
+
+/** Of the sandbox's end of its link: locally administered, and the container's id. */
+function hardwareAddress(id: string): string {
+  return ['02', ...(id.match(/../g) ?? [])].slice(0, 6).join(':');
 }
 
 /** Script of shell that does these lines of `ip` at once, in a namespace or on the host. */
