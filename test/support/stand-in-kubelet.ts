@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 
 import {
   createReflector,
@@ -43,6 +43,7 @@ export interface StandInKubelet {
 interface RunningPod {
   name: string;
   server: Server;
+  sockets: Set<Socket>;
   address: string;
 }
 
@@ -62,7 +63,9 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     const address = options.addressOf?.(pod) ?? `127.${octet}.${next >> 8}.${next++ & 0xff}`;
     const server = createEcho(name);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve));
-    pods.set(uid, { name, server, address });
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket) => sockets.add(socket.once('close', () => sockets.delete(socket))));
+    pods.set(uid, { name, server, sockets, address });
     mostStarting = Math.max(mostStarting, ++starting);
     const waitMs = typeof startMs === 'number' ? startMs : startMs(pod);
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -102,7 +105,8 @@ export function startStandInKubelet(options: KubeletOptions): StandInKubelet {
     const running = pods.get(uid);
     if (running === undefined) return;
     pods.delete(uid);
-    running.server.closeAllConnections();
+    // Upgraded ones too, as with the end of a process.
+    for (const socket of running.sockets) socket.destroy();
     await new Promise<void>((resolve) => running.server.close(() => resolve()));
   }
 

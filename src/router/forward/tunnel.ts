@@ -22,7 +22,9 @@ export interface TunnelOptions {
   moved(): void;
   /** Data came for a sandbox that sleeps: wakes it for whoever opened the tunnel. Resolves with why not, or with nothing when it is awake. */
   wake(bytes: number, signal: AbortSignal): Promise<WakeRefusal | undefined>;
-  /** Makes the handshake again with another pod; rejects where it does not come to the same. */
+  /** Whether the handshake may be made again with another pod. */
+  mayRedial(): boolean;
+  /** Makes it; rejects where it does not come to the same. */
   redial(pod: PodRecord): Promise<{ upstream: Socket; first: Buffer }>;
   /** Both sides are done with it. Called once. */
   ended(): void;
@@ -52,6 +54,8 @@ export interface Tunnel extends Line {
 /** The rest of a frame may still be awaited then; the pod of any other code must not be heard any more. */
 export const GOING_AWAY = 1001;
 const RESTARTED = 1012;
+/** Data that went to the sandbox so shortly before it was to be paused may not have been seen. */
+const IN_FLIGHT_MS = 1000;
 /** How long a client may take to close its side. */
 const FAREWELL_MS = 1000;
 
@@ -75,6 +79,10 @@ export function createTunnel(options: TunnelOptions): Tunnel {
   (client as Socket).setNoDelay?.(true);
   (client as Socket).setTimeout?.(0);
 
+  /** When data last went to the sandbox without anything having come back since; 0 for never. */
+  let unansweredMs = 0;
+  let hushedAtMs = 0;
+
   /** A ping tells that the other side lives, and of no use. */
   function moved(data: boolean): void {
     tunnel.movedAtMs = performance.now();
@@ -97,7 +105,9 @@ export function createTunnel(options: TunnelOptions): Tunnel {
       leave(farewell);
       return;
     }
-    moved(frames === undefined || frames.advance(chunk));
+    const data = frames === undefined || frames.advance(chunk);
+    moved(data);
+    if (data) unansweredMs = 0;
     const full = !client.write(chunk);
     if (pacer !== undefined) pace(pacer, chunk.length, full);
     else if (full) {
@@ -126,7 +136,9 @@ export function createTunnel(options: TunnelOptions): Tunnel {
   }
 
   function toSandbox(chunk: Buffer): void {
-    moved(clientFrames === undefined || clientFrames.advance(chunk));
+    const data = clientFrames === undefined || clientFrames.advance(chunk);
+    moved(data);
+    if (data) unansweredMs = tunnel.movedAtMs;
     const sink = paced ?? upstream;
     if (sink === undefined || sink.write(chunk)) return;
     client.pause();
@@ -165,15 +177,11 @@ export function createTunnel(options: TunnelOptions): Tunnel {
     socket.on('data', toClient);
     socket.on(
       'end',
-      current(() => client.end()),
+      current(() => (endsWithPod() ? undefined : client.end())),
     );
     socket.on(
       'error',
-      current(() => {
-        // The system itself gave it up while it slept.
-        if (inbox !== undefined && !tunnel.leaving) tunnel.close(RESTARTED, 'the sandbox was restarted');
-        else client.destroy();
-      }),
+      current(() => (endsWithPod() ? undefined : client.destroy())),
     );
     socket.on(
       'close',
@@ -183,6 +191,26 @@ export function createTunnel(options: TunnelOptions): Tunnel {
         if (clientGone) end();
       }),
     );
+  }
+
+  /** Whether the sandbox's side ends because of a pause: its process is stopped before its pod is gone, or the system gave it up while it slept. */
+  function endsWithPod(): boolean {
+    if (inbox === undefined || tunnel.leaving || !webSocket) return false;
+    if (!forget()) tunnel.close(RESTARTED, 'the sandbox was restarted');
+    return true;
+  }
+
+  /** Lets go of a connection in whose place another can be made, as its pod ends with the pause. */
+  function forget(): boolean {
+    const between = frames?.betweenMessages() === true && clientFrames?.betweenMessages() === true;
+    const unsent = upstream !== undefined && upstream.writableLength > 0;
+    if (inbox === undefined || !between || unsent || clientGone || clientEnded || tunnel.leaving) return false;
+    if (!options.mayRedial()) return false;
+    const old = upstream;
+    upstream = undefined;
+    if (old !== undefined) paced?.unpipe(old);
+    old?.destroy();
+    return true;
   }
 
   function leave(lastBytes: Buffer): void {
@@ -235,22 +263,16 @@ export function createTunnel(options: TunnelOptions): Tunnel {
     },
     count: () => (over ? 0 : 1),
     hush: () => {
+      if (inbox === undefined) hushedAtMs = performance.now();
       inbox ??= webSocket ? createWebSocketInbox(clientFrames?.atBoundary() === false, answer) : createByteInbox();
     },
     sleep: (how) => {
       if (over || inbox === undefined) return false;
-      // Bytes on their way when the pod ended go on when it does; they were use.
-      const unsent = upstream !== undefined && upstream.writableLength > 0;
-      if (how === 'kept') {
-        if (unsent) wake(inbox);
-        return true;
-      }
-      const between = frames?.betweenMessages() === true && clientFrames?.betweenMessages() === true;
-      if (!between || unsent || clientGone || clientEnded || tunnel.leaving) return false;
-      const old = upstream;
-      upstream = undefined;
-      if (old !== undefined) paced?.unpipe(old);
-      old?.destroy();
+      if (how === 'redial') return forget();
+      // What was on its way when the pause began is use that nobody knew of: it may wait in the snapshot, or on the way to it, for an answer. A part waits for its rest.
+      const isUse =
+        unansweredMs > 0 && hushedAtMs - unansweredMs < IN_FLIGHT_MS && clientFrames?.atBoundary() !== false;
+      if (isUse || (upstream !== undefined && upstream.writableLength > 0)) wake(inbox);
       return true;
     },
     goOn: (pod) => {

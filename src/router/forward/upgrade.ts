@@ -84,6 +84,7 @@ export function openUpgrade(
       upstream: upstreamSocket,
       first: upstreamHead,
       webSocket,
+      mayRedial: () => upgrade.route.sandbox.redials,
       redial: (pod) => redial(upgrade, pod, response),
       ended: () => untrack(),
     });

@@ -83,15 +83,22 @@ async function wake(
   };
   refuseByClass(undefined);
   const request = wakeRequestOf(options, exchange, principal, route, port);
-  const joined = waker.join(request);
-  if ('problem' in joined) throw new ProblemError(joined.problem);
+  const untilMs = performance.now() + waker.longestHoldMs(undefined, readPreferences(undefined));
   const release = request.held();
   if (typeof release !== 'function') throw new ProblemError(release);
   try {
-    const timeoutMs = waker.longestHoldMs(undefined, readPreferences(undefined));
-    const result = await waker.hold(joined.wake, { port, timeoutMs, bytes, signal });
-    if ('problem' in result) throw new ProblemError(result.problem);
-    refuseByClass(result.pod);
+    for (;;) {
+      const joined = waker.join(request);
+      if ('problem' in joined) throw new ProblemError(joined.problem);
+      const result = await waker.hold(joined.wake, { port, timeoutMs: untilMs - performance.now(), bytes, signal });
+      if (!('problem' in result)) {
+        refuseByClass(result.pod);
+        return;
+      }
+      // Paused again before it was awake: nobody else would ask once more, as for a request its client would.
+      const again = result.problem.code === 'waking' && joined.wake.outcome !== undefined && !signal.aborted;
+      if (!again || performance.now() >= untilMs) throw new ProblemError(result.problem);
+    }
   } finally {
     release();
   }

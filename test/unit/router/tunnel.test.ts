@@ -27,7 +27,7 @@ const text = (payload: string) =>
   Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), Buffer.from(payload)]).toString('latin1');
 
 /** A tunnel between a client and a sandbox that the test plays. */
-async function tunnelWorld(test: TestContext, webSocket = true) {
+async function tunnelWorld(test: TestContext, webSocket = true, redials = false) {
   const [client, sandbox, again] = await Promise.all([pair(test), pair(test), pair(test)]);
   const wakes: { bytes: number; signal: AbortSignal; answer(refusal?: WakeRefusal): void }[] = [];
   let ended = 0;
@@ -42,6 +42,7 @@ async function tunnelWorld(test: TestContext, webSocket = true) {
     pacer: undefined,
     moved: () => {},
     wake: (bytes, signal) => new Promise((answer) => wakes.push({ bytes, signal, answer })),
+    mayRedial: () => redials,
     redial: async () => {
       if (refusesRedial) throw new Error('another agreement');
       return { upstream: again.near, first: Buffer.from('\x81\x02hi', 'latin1') };
@@ -71,7 +72,10 @@ describe('a tunnel whose sandbox sleeps', () => {
     const { tunnel, client, sandbox, wakes, fallAsleep } = await tunnelWorld(test);
     client.write(text('one'));
     assert.equal(await sandbox.take(9), text('one'));
+    sandbox.write('\x81\x02ok');
+    await client.take(4);
     assert.equal(fallAsleep(), true);
+    assert.equal(wakes.length, 0);
     client.write(text('two'));
     await until('it is to be woken', () => wakes.length === 1);
     assert.equal(wakes[0]?.bytes, 9);
@@ -82,6 +86,14 @@ describe('a tunnel whose sandbox sleeps', () => {
     assert.equal(await sandbox.take(20), text('two') + text('three'));
     client.write(text('four'));
     assert.equal(await sandbox.take(10), text('four'));
+    assert.equal(wakes.length, 1);
+  });
+
+  it('wakes it for what went to it just before the pause and has no answer: the pause did not know of it', async (test) => {
+    const { client, sandbox, wakes, fallAsleep } = await tunnelWorld(test);
+    client.write(text('one'));
+    await sandbox.take(9);
+    fallAsleep();
     assert.equal(wakes.length, 1);
   });
 
@@ -159,7 +171,7 @@ describe('a tunnel whose sandbox sleeps', () => {
 
 describe('a tunnel that is dialled again', () => {
   it('goes on with the other pod, whose first words come first', async (test) => {
-    const { tunnel, client, sandbox, again, fallAsleep } = await tunnelWorld(test);
+    const { tunnel, client, sandbox, again, fallAsleep } = await tunnelWorld(test, true, true);
     assert.equal(fallAsleep('redial'), true);
     await sandbox.untilClosed();
     client.write(text('data'));
@@ -170,8 +182,20 @@ describe('a tunnel that is dialled again', () => {
     assert.equal(await client.take(4), '\x81\x02ok');
   });
 
+  it('also where the pod ended its connection before it was gone, as processes do', async (test) => {
+    const { tunnel, client, sandbox, again } = await tunnelWorld(test, true, true);
+    tunnel.hush();
+    sandbox.socket.destroy();
+    client.write(text('data'));
+    await until('it is to be woken', () => tunnel.client.isPaused());
+    assert.equal(tunnel.sleep('redial'), true);
+    tunnel.goOn(NEXT);
+    assert.equal(await again.take(10), text('data'));
+    assert.equal(await client.take(4), '\x81\x02hi');
+  });
+
   it('is closed with 1012 where the other pod does not agree to the same', async (test) => {
-    const { tunnel, client, fallAsleep, refuseRedial } = await tunnelWorld(test);
+    const { tunnel, client, fallAsleep, refuseRedial } = await tunnelWorld(test, true, true);
     fallAsleep('redial');
     refuseRedial();
     tunnel.goOn(NEXT);
@@ -179,15 +203,15 @@ describe('a tunnel that is dialled again', () => {
   });
 
   it('is none in the middle of a message, whoever speaks', async (test) => {
-    const first = await tunnelWorld(test);
+    const first = await tunnelWorld(test, true, true);
     first.client.write(Buffer.from([0x01, 0x80, 0, 0, 0, 0]));
     await first.sandbox.take(6);
     assert.equal(first.fallAsleep('redial'), false);
-    const second = await tunnelWorld(test);
+    const second = await tunnelWorld(test, true, true);
     second.sandbox.write('\x01\x01a');
     await second.client.take(3);
     assert.equal(second.fallAsleep('redial'), false);
-    const third = await tunnelWorld(test, false);
+    const third = await tunnelWorld(test, false, true);
     assert.equal(third.fallAsleep('redial'), false);
   });
 });
