@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -8,24 +8,33 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { projectRoot } from '../support/checkout.ts';
 import { footprint, leaked } from '../support/leaks.ts';
+import { missingTool, toolPath } from '../support/tools.ts';
+import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 const execute = promisify(execFile);
 
-describe('kill -9 of engine and router', { timeout: 300_000 }, () => {
+describe('kill -9 of engine and router', { skip: missingTool('runsc'), timeout: 300_000 }, () => {
   const stateDirectory = mkdtempSync(join(tmpdir(), 'sandbox-router-crash-'));
-  const start = () => startUp({ directory: projectRoot, stateDirectory, runtime: 'gvisor' });
+  /** A runsc that starts no container as long as a file says so. */
+  const programs = mkdtempSync(join(tmpdir(), 'sandbox-router-runsc-'));
+  const hold = join(programs, 'hold');
+  const environment = { PATH: `${programs}:${process.env.PATH}` };
+  const start = () => startUp({ directory: projectRoot, stateDirectory, runtime: 'gvisor', environment });
   let before_: ReturnType<typeof footprint>;
   let up: RunningUp;
 
   before(async () => {
+    const held = `touch ${hold}.reached; while test -e ${hold}; do sleep 0.05; done; exit 1`;
+    const runsc = `#!/bin/sh\ncase " $* " in *" start "*) test -e ${hold} && { ${held}; } ;; esac\nexec ${toolPath('runsc')} "$@"\n`;
+    writeFileSync(join(programs, 'runsc'), runsc, { mode: 0o755 });
     before_ = footprint(stateDirectory);
     up = await start();
   });
   after(async () => {
     await up?.interrupt();
     const left = leaked(before_, footprint(stateDirectory));
-    rmSync(stateDirectory, { recursive: true, force: true });
+    for (const directory of [stateDirectory, programs]) rmSync(directory, { recursive: true, force: true });
     assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
   });
 
@@ -84,6 +93,53 @@ describe('kill -9 of engine and router', { timeout: 300_000 }, () => {
       assert.equal(await count(), n + 1);
     });
   }
+
+  it('between the making and the start of a container: it is made again', async () => {
+    const manifest = readFileSync(join(projectRoot, 'deploy/examples/quickstart.yaml'), 'utf8');
+    const path = join(programs, 'late.yaml');
+    writeFileSync(path, manifest.split('---')[0]?.replace('name: counter', 'name: late') ?? '');
+    writeFileSync(hold, '');
+    await up.kubectl('apply', '-f', path);
+    await until('its container is made', () => existsSync(`${hold}.reached`));
+    await up.kill();
+    rmSync(hold);
+    up = await start();
+    const answer = await until('it runs', async () => {
+      const response = await up.request('/late/');
+      return response.status === 200 ? ((await response.json()) as { n: number }) : undefined;
+    });
+    assert.equal(answer.n, 1);
+    await up.kubectl('delete', 'sandbox', 'late', '--wait');
+  });
+
+  it('while it removed a Pod: the next one removes what is left of it', async () => {
+    const engine = join(stateDirectory, 'engine');
+    const uid = '00000000-0000-4000-8000-000000000000';
+    await up.kill();
+    for (const file of [`logs/${uid}.log`, `logs/${uid}.index`]) writeFileSync(join(engine, file), '');
+    mkdirSync(join(engine, 'pod-files', uid, 'volumes'), { recursive: true });
+    up = await start();
+    const left = ['logs', 'pod-files'].flatMap((directory) => readdirSync(join(engine, directory)));
+    assert.deepEqual(
+      left.filter((name) => name.startsWith(uid)),
+      [],
+    );
+  });
+
+  it('before it noted that a restore was done: no later start goes back to that snapshot', async () => {
+    const n = await count();
+    await pause();
+    assert.equal(await count(), n + 1);
+    const uid = await up.kubectl('get', 'pod', 'counter', '-o', 'jsonpath={.metadata.uid}');
+    const record = join(stateDirectory, 'engine', 'pods', `${uid}.json`);
+    await up.kill();
+    const { startedAt, ...noted } = JSON.parse(readFileSync(record, 'utf8')) as { startedAt?: string };
+    assert.ok(startedAt !== undefined);
+    writeFileSync(record, JSON.stringify(noted));
+    up = await start();
+    assert.equal(await count(), n + 2);
+    assert.ok((JSON.parse(readFileSync(record, 'utf8')) as { startedAt?: string }).startedAt !== undefined);
+  });
 
   it('with a full disk, a pause fails and the sandbox keeps running', async () => {
     const snapshots = join(stateDirectory, 'engine', 'snapshots');
