@@ -1,6 +1,8 @@
+import type { Pod } from '../kubernetes/index.ts';
 import type { PodStreams } from './api/index.ts';
 import type { MachinePrograms } from './machine-program.ts';
-import { type ContainerIds, type ContainerRuntime, RuntimeError } from './runtime/index.ts';
+import { sharesSandbox } from './pod-containers.ts';
+import { type ContainerIds, type ContainerRuntime, memberId, RuntimeError } from './runtime/index.ts';
 
 /** Ways into the containers that a runtime runs for Pods, and to the programs that other Pods stand for. */
 export function createPodStreams(
@@ -9,11 +11,12 @@ export function createPodStreams(
   programs: MachinePrograms,
 ): PodStreams {
   return {
-    exec: async (pod, { command, terminal }) => {
-      const id = containers.of(pod.metadata.uid ?? '');
+    exec: async (pod, { container, command, terminal }) => {
+      const uid = pod.metadata.uid ?? '';
+      const id = sharesSandbox(pod as unknown as Pod) ? memberId(uid, container) : containers.of(uid);
       const { state } = await runtime.state(id);
       if (state !== 'running')
-        throw new RuntimeError('not_running', `the container of pod ${pod.metadata.name} does not run`);
+        throw new RuntimeError('not_running', `container ${container} of pod ${pod.metadata.name} does not run`);
       return runtime.attachedExec(id, command, { terminal });
     },
     connect: (pod, port) => {

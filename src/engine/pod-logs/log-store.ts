@@ -22,8 +22,8 @@ export interface LogStore {
   /** What is known now; undefined where there is no log. */
   look(podUid: string): LogIndex | undefined;
   remove(podUid: string): void;
-  /** Pods of which anything is kept. */
-  podUids(): string[];
+  /** Of what anything is kept: UIDs of Pods, with a name behind a dot for one container of several. */
+  keys(): string[];
   close(): void;
 }
 
@@ -108,7 +108,9 @@ export function createLogStore({ directory, keepBytes, failed }: LogStoreOptions
     pathOf,
     opening: (podUid, how) => {
       catchUp(podUid);
-      if (how === 'start') addToIndex(indexOf(podUid), `s ${known.get(podUid)?.knownTo ?? 0}`);
+      // What goes on from a snapshot has a beginning, too: without one, its log would never be the previous one.
+      const isFirst = (known.get(podUid)?.knownTo ?? 0) === 0;
+      if (how === 'start' || isFirst) addToIndex(indexOf(podUid), `s ${known.get(podUid)?.knownTo ?? 0}`);
     },
     look: (podUid) => {
       if (!existsSync(pathOf(podUid))) return undefined;
@@ -119,7 +121,7 @@ export function createLogStore({ directory, keepBytes, failed }: LogStoreOptions
       known.delete(podUid);
       for (const path of [pathOf(podUid), indexOf(podUid)]) rmSync(path, { force: true });
     },
-    podUids: () => [...new Set(readdirSync(directory).map((file) => file.slice(0, file.lastIndexOf('.'))))],
+    keys: () => [...new Set(readdirSync(directory).map((file) => file.slice(0, file.lastIndexOf('.'))))],
     close: () => clearInterval(timer),
   };
 }

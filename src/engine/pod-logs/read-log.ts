@@ -1,7 +1,15 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiError, isApiError, PODS, type Pod, type ResourceClient } from '../../kubernetes/index.ts';
+import {
+  ApiError,
+  type ContainerStatus,
+  isApiError,
+  PODS,
+  type Pod,
+  type ResourceClient,
+} from '../../kubernetes/index.ts';
 import type { PodLogs } from '../api/index.ts';
+import { logKey } from '../pod-containers.ts';
 import { type LogIndex, timeAt } from './log-index.ts';
 import type { LogStore } from './log-store.ts';
 
@@ -13,14 +21,14 @@ const NEWLINE = 10;
 export function createPodLogs(client: ResourceClient, store: LogStore): PodLogs {
   return async function* (namespace, name, options) {
     const pod = await client.get<Pod>(PODS, { namespace, name });
-    const uid = pod.metadata.uid ?? '';
-    const index = store.look(uid);
+    const key = logKey(pod, options.container);
+    const index = store.look(key);
     if (index === undefined) throw noLog(pod, options.container, options.previous);
     const range = rangeOf(index, options.previous);
     if (range === undefined) throw noLog(pod, options.container, options.previous);
     const sinceMs = sinceOf(options, Date.now());
-    const lookAgain = () => store.look(uid);
-    const file = await open(store.pathOf(uid));
+    const lookAgain = () => store.look(key);
+    const file = await open(store.pathOf(key));
     try {
       const end = Math.min(range.to, (await file.stat()).size);
       let from = Math.max(range.from, index.keptFrom);
@@ -30,7 +38,7 @@ export function createPodLogs(client: ResourceClient, store: LogStore): PodLogs 
       if (options.tailLines !== undefined) from = await startOfLastLines(file, from, end, options.tailLines);
       const follow = options.follow && !options.previous;
       const endIfOver = async () => {
-        if (await isRunning(client, pod)) return undefined;
+        if (await isRunning(client, pod, options.container)) return undefined;
         // If it was started again meanwhile, that is another log.
         return lookAgain()?.starts[index.starts.length] ?? Number.POSITIVE_INFINITY;
       };
@@ -96,18 +104,25 @@ async function* readFrom(
 }
 
 /** Whether the container that the Pod had then runs still. */
-async function isRunning(client: ResourceClient, { metadata, status }: Pod): Promise<boolean> {
+async function isRunning(client: ResourceClient, pod: Pod, name: string): Promise<boolean> {
+  const { metadata } = pod;
   try {
     const now = await client.get<Pod>(PODS, { namespace: metadata.namespace ?? '', name: metadata.name });
     const ended = now.status?.phase === 'Succeeded' || now.status?.phase === 'Failed';
-    const [before] = status?.containerStatuses ?? [];
-    const [container] = now.status?.containerStatuses ?? [];
+    const before = statusOf(pod, name);
+    const container = statusOf(now, name);
     const same = now.metadata.uid === metadata.uid && container?.restartCount === before?.restartCount;
-    return same && !ended && container?.state?.waiting === undefined;
+    return same && !ended && container?.state?.running !== undefined;
   } catch (error) {
     if (isApiError(error, 'NotFound')) return false;
     throw error;
   }
+}
+
+function statusOf({ status }: Pod, name: string): ContainerStatus | undefined {
+  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find(
+    (container) => container.name === name,
+  );
 }
 
 /** Puts before each line when its beginning was written (RFC 3339, as kubelets do). */
@@ -177,7 +192,7 @@ async function startOfLastLines(file: FileHandle, from: number, end: number, lin
 /** What a kubelet answers where there is no log. */
 function noLog(pod: Pod, container: string, previous: boolean): ApiError {
   const { name } = pod.metadata;
-  const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting?.reason ?? 'ContainerCreating';
+  const waiting = statusOf(pod, container)?.state?.waiting?.reason ?? 'ContainerCreating';
   const message = previous
     ? `previous terminated container ${JSON.stringify(container)} in pod ${JSON.stringify(name)} not found`
     : `container ${JSON.stringify(container)} in pod ${JSON.stringify(name)} is waiting to start: ${waiting}`;

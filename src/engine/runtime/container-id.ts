@@ -27,6 +27,11 @@ export function createContainerIds(): ContainerIds {
   };
 }
 
+/** Id of one container of several in the sandbox of a pod. */
+export function memberId(podUid: string, container: string): string {
+  return containerId(`${podUid}/${container}`);
+}
+
 /** Container id of a pod for which none was made before: hex digits, the same at every start of the engine. */
 export function containerId(podUid: string): string {
   return createHash('sha256').update(podUid).digest('hex').slice(0, CONTAINER_ID_LENGTH);

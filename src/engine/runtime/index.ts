@@ -1,5 +1,5 @@
 export { tryCommand } from './command.ts';
-export { CONTAINER_ID_LENGTH, type ContainerIds, containerId, createContainerIds } from './container-id.ts';
+export { CONTAINER_ID_LENGTH, type ContainerIds, containerId, createContainerIds, memberId } from './container-id.ts';
 export { findRunsc, runscTool } from './gvisor/find-runsc.ts';
 export * from './runtime.ts';
 export { engineTagOf, hasTool, type SelectedRuntime, type SelectRuntimeOptions, selectRuntime } from './select.ts';

@@ -42,6 +42,24 @@ export interface ContainerSpec {
   network: NetworkAttachment;
   /** stdout and stderr go here, append only. */
   logPath: string;
+  /** Its place where several containers share a sandbox; absent for one that has a sandbox for itself. */
+  group?: SandboxHolder | SandboxMember;
+}
+
+/** A container that is run first and holds what others in its sandbox share: kernel, network, memory. */
+export interface SandboxHolder {
+  role: 'holder';
+  /** Host directories that stand for memory which all containers share, wherever they mount them. */
+  sharedMemory: { name: string; path: string; sizeBytes?: number }[];
+}
+
+/** A container that is run in the sandbox of another. */
+export interface SandboxMember {
+  role: 'member';
+  /** Its name in the sandbox: the same when it is restored. */
+  name: string;
+  /** Id of the holder. */
+  sandbox: string;
 }
 
 /** What a runtime knows of a container. `exited` keeps its code until the container is deleted. */
@@ -82,6 +100,8 @@ export interface CheckpointOptions {
   leaveRunning?: boolean;
   /** Smaller and slower: such a snapshot is read whole before its container goes on. */
   compress?: boolean;
+  /** Ids of the other containers in its sandbox: they are part of the snapshot, and removed with it. */
+  members?: readonly string[];
 }
 
 /**
@@ -92,6 +112,8 @@ export interface ContainerRuntime {
   readonly name: 'gvisor' | 'process';
   /** Whether snapshots outlive the engine and the machine. Where they don't, a cold start takes the place of a restore that fails. */
   readonly durableSnapshots: boolean;
+  /** Whether several containers can share a sandbox. */
+  readonly sharedSandboxes: boolean;
   /** What snapshots taken now can be restored with. */
   readonly compatibility: RuntimeCompatibility;
   /** Version and platform for people: `runsc release-… (systrap)`. */
@@ -108,8 +130,11 @@ export interface ContainerRuntime {
    * Resolves with the memory that it takes. Absent where nothing is gained by it.
    */
   prepare?(spec: ContainerSpec): Promise<{ memoryBytes: number }>;
-  /** Starts a container from a checkpoint's directory, in the one that was prepared for it if there is one. Throws RuntimeError `snapshot_corrupt` when it can't be restored. */
-  restore(spec: ContainerSpec, directory: string): Promise<void>;
+  /**
+   * Starts a container from a checkpoint's directory, in the one that was prepared for it if there is one, and with all those that were in its sandbox then.
+   * Throws RuntimeError `snapshot_corrupt` when it can't be restored.
+   */
+  restore(spec: ContainerSpec, directory: string, members?: readonly ContainerSpec[]): Promise<void>;
   /** Removes a snapshot and whatever it keeps alive. Unknown directories are no error. */
   discardSnapshot(directory: string): Promise<void>;
   state(id: string): Promise<ContainerState>;

@@ -1,23 +1,35 @@
 import type { Container, Pod } from '../../../kubernetes/index.ts';
-import type { ImageRoot } from '../../images/index.ts';
+import { type ImageRoot, TOOLBOX } from '../../images/index.ts';
+import { containerPath, sharesSandbox } from '../../pod-containers.ts';
 import type { ContainerSpec, NetworkAttachment, RuntimeMount } from '../../runtime/index.ts';
 import { expand } from './expand.ts';
 import { PodRefusedError } from './refusals.ts';
 import { securityOf } from './security.ts';
 
-/** The container of a Pod. @throws PodRefusedError where there are several, as the engine runs one container a Pod */
+/** Holds the sandbox that several containers share: it does nothing, with no rights. */
+const HOLDER: Container = {
+  name: 'sandbox',
+  image: TOOLBOX,
+  command: ['sleep', 'infinity'],
+  securityContext: {
+    runAsUser: 65_534,
+    runAsGroup: 65_534,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  },
+};
+
+/** The container that has a Pod's sandbox: its only one, or one that holds the sandbox for several. @throws PodRefusedError */
 export function mainContainer(pod: Pod): Container {
-  const [container, ...others] = pod.spec.containers;
+  const [container] = pod.spec.containers;
   if (container === undefined) throw new PodRefusedError('spec.containers: at least one container is needed');
-  if (others.length > 0) throw new PodRefusedError('spec.containers: this engine runs one container a Pod');
-  if ((pod.spec.initContainers ?? []).length > 0)
-    throw new PodRefusedError('spec.initContainers: this engine runs no init containers');
-  return container;
+  return sharesSandbox(pod) ? HOLDER : container;
 }
 
 /** What of a container's surroundings is made ready before it starts. */
 export interface ContainerSurroundings {
   id: string;
+  group?: ContainerSpec['group'];
   network: NetworkAttachment;
   logPath: string;
   /** Environment from the Pod, on top of the image's. */
@@ -27,13 +39,17 @@ export interface ContainerSurroundings {
 }
 
 /** What the runtime is asked to run for a Pod: image defaults overridden as Kubernetes does. @throws PodRefusedError */
-export function containerSpecOf(pod: Pod, image: ImageRoot, surroundings: ContainerSurroundings): ContainerSpec {
+export function containerSpecOf(
+  pod: Pod,
+  container: Container,
+  image: ImageRoot,
+  surroundings: ContainerSurroundings,
+): ContainerSpec {
   const { environment, mounts, ...rest } = surroundings;
-  const container = mainContainer(pod);
   const command = container.command ?? image.entrypoint;
   const commandLine = container.args ?? (container.command === undefined ? image.command : []);
   if (command.length + commandLine.length === 0)
-    throw new PodRefusedError('spec.containers[0].command: the image has no default command');
+    throw new PodRefusedError(`${containerPath(pod, container)}.command: the image has no default command`);
   const taken = new Set(mounts.map(({ destination }) => destination));
   return {
     ...rest,

@@ -24,6 +24,7 @@ import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { followBusyLeases } from './busy-leases.ts';
 import { createClaimVolumes } from './claim-volumes.ts';
+import { findingsOf } from './findings.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 import { type LocalPod, localKey } from './local-pods.ts';
@@ -163,6 +164,7 @@ export function startPodController(options: PodControllerOptions): PodController
     } else if (wantsRestart(local)) {
       await runner.restart(pod, local);
     }
+    await runner.advance(pod, local);
     await checkpointIfAsked(pod, local);
     await writeStatus(pod, local);
   }
@@ -232,23 +234,8 @@ export function startPodController(options: PodControllerOptions): PodController
   }
 
   async function writeStatus(pod: Pod, local: LocalPod): Promise<void> {
-    const { record, container, lastEnd, checkpoint, restored, resumed } = local;
-    const status = podStatus(
-      {
-        pod,
-        container,
-        containerId: record.containerId,
-        imageId: record.image?.id,
-        address: record.address || undefined,
-        startedAt: record.startedAt,
-        restartCount: record.restartCount,
-        lastEnd,
-        checkpoint,
-        restored,
-        resumed,
-      },
-      now(),
-    );
+    const { container } = local;
+    const status = podStatus(findingsOf(pod, local), now());
     if (!isDeepStrictEqual(plain(pod.status), plain(status))) {
       try {
         await client.update(PODS, { ...pod, status } as Pod, 'status');

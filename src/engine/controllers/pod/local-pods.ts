@@ -1,18 +1,22 @@
 import type { ContainerSpec } from '../../runtime/index.ts';
+import type { Member } from './members.ts';
 import type { PodRecord } from './pod-record.ts';
-import type { ContainerPhase } from './status.ts';
+import type { ContainerEnd, ContainerPhase } from './status.ts';
 
 /** A Pod of this machine as its controller knows it. */
 export interface LocalPod {
   record: PodRecord;
   /** What its container was made by; unknown of one that an earlier engine made. */
   spec?: ContainerSpec;
+  /** Its container; where several share its sandbox, the one that holds it. */
   container: ContainerPhase;
+  /** Those that share its sandbox. */
+  members?: Member[];
   /** Ends readiness probing and the watch for the container's exit. */
   following?: AbortController;
   /** A stop or a checkpoint is under way: its exit is no crash. */
   stopping: boolean;
-  lastEnd?: { exitCode: number; message: string; finishedAt: string };
+  lastEnd?: ContainerEnd;
   checkpoint?: { status: 'True' | 'False'; message: string };
   /** Snapshot that it was started from, until its processes go on for sure. */
   restoredFrom?: string;

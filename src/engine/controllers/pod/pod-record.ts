@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PulledImage } from '../../images/index.ts';
+import type { MemberRecord } from './members.ts';
 
 /** What the engine must know of a pod after a restart that the API does not say. */
 export interface PodRecord {
@@ -16,6 +17,10 @@ export interface PodRecord {
   image?: PulledImage;
   /** Of a template's seed: hash of what its processes were started with, see {@link processRevision}. */
   processes?: string;
+  /** Its containers by name, where several share its sandbox. */
+  members?: Record<string, MemberRecord>;
+  /** Their sandbox goes on from a snapshot. */
+  isRestored?: boolean;
 }
 
 /** Small durable files, one a pod. */

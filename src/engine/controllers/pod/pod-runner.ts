@@ -1,65 +1,28 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  COLD_START_ANNOTATION,
-  type Pod,
-  RESTORE_ANNOTATION,
-  type ResourceClient,
-  SNAPSHOT_COMPRESSION_ANNOTATION,
-} from '../../../kubernetes/index.ts';
+import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
-import type { SandboxNetwork } from '../../network/index.ts';
-import type { LogStore } from '../../pod-logs/index.ts';
-import {
-  type ContainerIds,
-  type ContainerRuntime,
-  type ContainerSpec,
-  containerId,
-  RuntimeError,
-} from '../../runtime/index.ts';
+import { sharesSandbox } from '../../pod-containers.ts';
+import { type ContainerSpec, containerId, RuntimeError } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
-import type { ClaimVolumes } from './claim-volumes.ts';
+import { capture } from './capture.ts';
 import { processRevision, startAsCopy } from './clone.ts';
-import { compatibilityOf } from './compatibility.ts';
 import { mainContainer } from './container-spec.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
-import type { PodImages } from './pod-images.ts';
-import type { PodRecords } from './pod-record.ts';
-import { type Prepared, type PreparedContainers, shapeOf } from './prepared/index.ts';
+import { createMemberRunner } from './member-runner.ts';
+import { membersOf } from './members.ts';
+import type { PodRecord } from './pod-record.ts';
+import type { PodRunnerOptions } from './pod-runner-options.ts';
+import { type Prepared, shapeOf } from './prepared/index.ts';
 import { followReadiness } from './readiness.ts';
+import { PodRefusedError } from './refusals.ts';
 import { whyNotRestorable } from './restorable.ts';
-import {
-  hibernationId,
-  isTemplateSnapshot,
-  type PodSnapshotIdentity,
-  type SnapshotDirectory,
-  seedSnapshotId,
-} from './snapshots.ts';
+import { hibernationId, isTemplateSnapshot, type PodSnapshotIdentity, seedSnapshotId } from './snapshots.ts';
 import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
 import { isSnapshotsFault, waitingReason } from './start-failure.ts';
-
-/** What running Pods needs. */
-export interface PodRunnerOptions {
-  client: ResourceClient;
-  claims: ClaimVolumes;
-  runtime: ContainerRuntime;
-  network: SandboxNetwork;
-  images: PodImages;
-  containers: ContainerIds;
-  prepared: PreparedContainers;
-  records: PodRecords;
-  snapshots: SnapshotDirectory;
-  logs: LogStore;
-  /** Files that Pods get from the engine: a directory for each. */
-  filesDirectory: string;
-  nameServer: string | undefined;
-  now(): Date;
-  /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
-  changed(key: string): void;
-}
 
 /** How long the first status of a container waits for readiness: one write instead of two. */
 const READY_AT_ONCE_MS = 60;
@@ -69,6 +32,8 @@ export function createPodRunner(options: PodRunnerOptions) {
   const { runtime, network, records, snapshots, logs } = options;
   const filesOf = (uid: string) => join(options.filesDirectory, uid);
   const specOf = createSpecWriter(options);
+  const members = createMemberRunner({ ...options, specOf });
+  const taking = { runtime, snapshots, members };
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
   async function start(pod: Pod, local: LocalPod): Promise<void> {
@@ -77,6 +42,8 @@ export function createPodRunner(options: PodRunnerOptions) {
     const first = local.record.startedAt === undefined;
     const snapshot = hibernated ?? (first ? pod.metadata.annotations?.[RESTORE_ANNOTATION] : undefined);
     try {
+      if (local.members !== undefined && !runtime.sharedSandboxes)
+        throw new PodRefusedError('spec: several containers in one Pod need gVisor');
       const found = await options.images.imageFor(pod, mainContainer(pod), imageDigestOf(snapshot));
       local.awaitsImage = 'waiting' in found;
       if ('waiting' in found) local.container = { phase: 'waiting', ...found.waiting };
@@ -109,7 +76,8 @@ export function createPodRunner(options: PodRunnerOptions) {
     image: ImageRoot,
   ): Promise<void> {
     const first = local.record.startedAt === undefined;
-    const waiting = snapshot !== undefined && first ? options.prepared.take(controllerOf(pod)?.uid ?? '') : undefined;
+    const mayWait = snapshot !== undefined && first && local.members === undefined;
+    const waiting = mayWait ? options.prepared.take(controllerOf(pod)?.uid ?? '') : undefined;
     if (waiting !== undefined) {
       try {
         use(local, waiting.id);
@@ -142,15 +110,13 @@ export function createPodRunner(options: PodRunnerOptions) {
     const attachment = await network.attach(record.containerId, preferred, snapshot);
     record.address = attachment.address;
     records.write(record);
-    const spec = await specOf(pod, image, {
-      id: record.containerId,
-      network: attachment,
-      logPath: logs.pathOf(record.uid),
-    });
+    const { containerId: id } = record;
+    const spec = await specOf(pod, { id, container: mainContainer(pod), image, network: attachment, sandbox: id });
     if (waiting !== undefined && shapeOf(spec) !== waiting.shape)
       throw new RuntimeError('start_failed', 'the container that waits is like no container of this Pod');
     local.spec = spec;
     const runFromStart = async () => {
+      delete record.isRestored;
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
     };
@@ -159,18 +125,31 @@ export function createPodRunner(options: PodRunnerOptions) {
       record.processes = processRevision(spec);
       records.write(record);
     }
-    if (snapshot === undefined) await runFromStart();
+    const copied = snapshot !== undefined && isTemplateSnapshot(snapshot);
+    if (copied && local.members !== undefined)
+      local.restored = { status: 'False', reason: 'StartedCold', message: 'Pods of several containers are not copied' };
+    if (snapshot === undefined || (copied && local.members !== undefined)) await runFromStart();
     else if (isTemplateSnapshot(snapshot))
       local.restored = await startAsCopy(pod, spec, snapshot, {
         ...options,
         requireRestorable: () => requireRestorable(pod, snapshot, image),
-        restore: () => restore(spec, record.uid, snapshot),
+        restore: () => restore(spec, record.uid, snapshot, []),
         runFromStart,
       });
     else {
       try {
         requireRestorable(pod, snapshot, image);
-        await restore(spec, record.uid, snapshot);
+        const { members: taken } = snapshots.recordOf(snapshot) ?? {};
+        const others = await members.specsOf(pod, local, taken);
+        if ('waiting' in others) {
+          await network.detach(id);
+          local.awaitsImage = true;
+          local.container = { phase: 'waiting', ...others.waiting };
+          return;
+        }
+        await restore(spec, record.uid, snapshot, others.specs);
+        if (taken !== undefined) record.isRestored = true;
+        members.restored(pod, local, taken);
         local.restoredFrom = snapshot;
         local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
@@ -192,9 +171,14 @@ export function createPodRunner(options: PodRunnerOptions) {
   }
 
   /** The network of a container that waited is opened meanwhile; both are over when this is. */
-  async function restore(spec: ContainerSpec, uid: string, snapshot: string): Promise<void> {
+  async function restore(
+    spec: ContainerSpec,
+    uid: string,
+    snapshot: string,
+    others: readonly ContainerSpec[],
+  ): Promise<void> {
     logs.opening(uid, 'restore');
-    const restored = runtime.restore(spec, snapshots.pathOf(snapshot));
+    const restored = runtime.restore(spec, snapshots.pathOf(snapshot), others);
     for (const outcome of await Promise.allSettled([restored, network.open(spec.id)]))
       if (outcome.status === 'rejected') throw outcome.reason;
   }
@@ -205,38 +189,6 @@ export function createPodRunner(options: PodRunnerOptions) {
     if (problem === undefined) return;
     const name = snapshots.recordOf(snapshot)?.podSnapshot?.name ?? snapshot;
     throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
-  }
-
-  /** Takes a snapshot, with what must be known of it beside it. */
-  async function capture(
-    pod: Pod,
-    { record: { containerId: id, address, image, processes = '' } }: LocalPod,
-    snapshot: string,
-    podSnapshot: PodSnapshotIdentity | undefined,
-    leaveRunning: boolean,
-  ): Promise<void> {
-    const common = {
-      compatibility: compatibilityOf(pod, runtime.compatibility),
-      ...(image === undefined ? {} : { imageDigest: image.digest }),
-    };
-    if (snapshot === seedSnapshotId(pod)) {
-      const template = { namespace: pod.metadata.namespace ?? '', name: controllerOf(pod)?.name ?? '', processes };
-      if (!snapshots.exists(snapshot)) snapshots.writeRecord(snapshot, { address: '', ...common, template });
-    } else if (!snapshots.begun(snapshot) || snapshots.recordOf(snapshot) === undefined) {
-      // What an earlier engine began it wrote down itself.
-      snapshots.writeRecord(snapshot, {
-        address,
-        ...common,
-        ...(podSnapshot === undefined ? {} : { podSnapshot }),
-      });
-    }
-    try {
-      const compress = pod.metadata.annotations?.[SNAPSHOT_COMPRESSION_ANNOTATION] === 'flate';
-      await runtime.checkpoint(id, snapshots.pathOf(snapshot), { leaveRunning, compress });
-    } catch (error) {
-      if (!snapshots.exists(snapshot)) await snapshots.discard(snapshot);
-      throw error;
-    }
   }
 
   /** The Sandbox will be called again: its container may be made before. Not where it has files that are made for each Pod. */
@@ -277,6 +229,7 @@ export function createPodRunner(options: PodRunnerOptions) {
   async function ended(pod: Pod, local: LocalPod, exitCode: number): Promise<void> {
     if (local.stopping || local.following?.signal.aborted === true) return;
     local.following?.abort();
+    members.reset(local);
     const message = await lastLines(logs.pathOf(local.record.uid));
     const end = { exitCode, message, finishedAt: rfc3339(options.now()) };
     const policy = pod.spec.restartPolicy ?? 'Always';
@@ -302,24 +255,45 @@ export function createPodRunner(options: PodRunnerOptions) {
     ended,
 
     /** A Pod that this machine has not seen yet. */
-    adopt: (pod: Pod): LocalPod => {
+    adopt: (pod: Pod, known?: PodRecord): LocalPod => {
       const uid = pod.metadata.uid ?? '';
       const { namespace = '', name } = pod.metadata;
-      const record = { uid, namespace, name, containerId: containerId(uid), address: '', restartCount: 0 };
-      return { record, container: { phase: 'waiting', reason: 'ContainerCreating' }, stopping: false };
+      const record = known ?? { uid, namespace, name, containerId: containerId(uid), address: '', restartCount: 0 };
+      const local: LocalPod = {
+        record,
+        container: { phase: 'waiting', reason: 'ContainerCreating' },
+        stopping: false,
+      };
+      if (!sharesSandbox(pod)) return local;
+      record.members ??= {};
+      return { ...local, members: membersOf(pod, record.members) };
+    },
+
+    /** Brings the containers that share a sandbox one step on. */
+    advance: members.advance,
+
+    /** Looks after a container again that runs since an earlier engine. */
+    followAgain: async (pod: Pod, local: LocalPod): Promise<void> => {
+      const recoverMembers = await members.recover(pod, local);
+      local.container = { phase: 'running', ready: false };
+      recoverMembers();
+      await follow(pod, local);
     },
 
     /** Starts a container that ended or could not be started, once its back-off is over. */
     restart: async (pod: Pod, local: LocalPod): Promise<void> => {
       if (local.container.phase === 'ended') local.record.restartCount++;
-      if (local.awaitsImage !== true) await runtime.stop(local.record.containerId, 0);
+      if (local.awaitsImage !== true) {
+        await members.stop(local, 0);
+        await runtime.stop(local.record.containerId, 0);
+      }
       if (local.awaitsImage !== true) local.container = { phase: 'waiting', reason: 'ContainerCreating' };
       await start(pod, local);
     },
 
     /** Copies into a snapshot what goes on running. @throws RuntimeError `checkpoint_failed` */
     copy: async (pod: Pod, local: LocalPod, snapshot: string, podSnapshot?: PodSnapshotIdentity): Promise<void> => {
-      await capture(pod, local, snapshot, podSnapshot, true);
+      await capture(taking, pod, local, snapshot, podSnapshot, true);
     },
 
     /** Stops into a snapshot; the outcome becomes part of the Pod's status. */
@@ -332,14 +306,15 @@ export function createPodRunner(options: PodRunnerOptions) {
       const { containerId: id } = local.record;
       local.stopping = true;
       try {
-        await capture(pod, local, snapshot, podSnapshot, false);
+        await capture(taking, pod, local, snapshot, podSnapshot, false);
         local.following?.abort();
+        members.leave(local);
         // A Sandbox will be woken from it; other Pods with a checkpoint are gone.
         const reserves = controllerOf(pod) !== undefined && !isTemplateSnapshot(snapshot);
         await network.detach(id, reserves ? snapshot : undefined);
         local.container = { phase: 'stopped-for-snapshot' };
         local.checkpoint = { status: 'True', message: `Snapshot ${snapshot} is taken` };
-        if (snapshot === local.record.uid) expectWake(pod, local);
+        if (snapshot === local.record.uid && local.members === undefined) expectWake(pod, local);
       } catch (error) {
         local.checkpoint = { status: 'False', message: (error as Error).message };
         local.stopping = false;
@@ -353,6 +328,8 @@ export function createPodRunner(options: PodRunnerOptions) {
       clearTimeout(local.restartTimer);
       local.stopping = true;
       local.following?.abort();
+      members.leave(local);
+      await members.stop(local, 0);
       await runtime.stop(local.record.containerId, 0);
     },
 
@@ -363,21 +340,24 @@ export function createPodRunner(options: PodRunnerOptions) {
       options.images.forget(uid);
       local.stopping = true;
       local.following?.abort();
+      members.leave(local);
       if (local.container.phase !== 'stopped-for-snapshot') {
-        await runtime.stop(id, gracePeriodMs);
+        await members.stop(local, gracePeriodMs);
+        await runtime.stop(id, local.members === undefined ? gracePeriodMs : 0);
         await network.detach(id);
       }
       await snapshots.discard(hibernationId(uid));
       records.remove(uid);
       options.containers.forget(uid);
       logs.remove(uid);
+      for (const name of Object.keys(local.record.members ?? {})) logs.remove(`${uid}.${name}`);
       rmSync(filesOf(uid), { recursive: true, force: true });
       options.claims.release(uid);
     },
 
     /** Removes what is kept of Pods that are not there any more: an engine that died while it discarded one got no further. */
     sweep: (isThere: (uid: string) => boolean): void => {
-      for (const uid of logs.podUids()) if (!isThere(uid)) logs.remove(uid);
+      for (const key of logs.keys()) if (!isThere(key.split('.')[0] ?? '')) logs.remove(key);
       const files = existsSync(options.filesDirectory) ? readdirSync(options.filesDirectory) : [];
       for (const uid of files)
         if (uid !== SHARED_FILES && !isThere(uid)) rmSync(filesOf(uid), { recursive: true, force: true });

@@ -48,8 +48,8 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
       records.remove(record.uid);
       continue;
     }
-    known.add(record.containerId);
-    const local: LocalPod = { ...runner.adopt(pod), record };
+    const local = runner.adopt(pod, record);
+    for (const id of [record.containerId, ...(local.members ?? []).map((member) => member.id)]) known.add(id);
     locals.set(record.uid, local);
     containers.set(record.uid, record.containerId);
     if (record.address !== '') network.adopt(record.containerId, record.address);
@@ -99,8 +99,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   if (halfCopied) await runtime.stop(record.containerId, 0);
   else if (state.state === 'running') {
     runner.foundRunning(pod, local);
-    local.container = { phase: 'running', ready: false };
-    await Promise.race([runner.follow(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+    await Promise.race([runner.followAgain(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
     return;
   }
   // Killed while it was starting: what there is of it would be in the way of another start.

@@ -1,4 +1,5 @@
 import type { Container, Pod } from '../../../kubernetes/index.ts';
+import { containerPath } from '../../pod-containers.ts';
 import type { ContainerSpec } from '../../runtime/index.ts';
 import { PodRefusedError } from './refusals.ts';
 
@@ -27,7 +28,7 @@ export function securityOf(
   const uid = security.runAsUser ?? imageUser.uid;
   if (security.runAsNonRoot === true && uid === 0)
     throw new PodRefusedError(
-      'spec.containers[0].securityContext.runAsNonRoot: the container would run as root; set runAsUser',
+      `${containerPath(pod, container)}.securityContext.runAsNonRoot: the container would run as root; set runAsUser`,
     );
   const groups = [
     ...(uid === imageUser.uid ? (imageUser.additionalGids ?? []) : []),
@@ -39,7 +40,7 @@ export function securityOf(
     for (const name of names)
       if (!/^[A-Z_]{2,32}$/.test(name))
         throw new PodRefusedError(
-          `spec.containers[0].securityContext.capabilities.${list}: "${name}" is no capability such as NET_BIND_SERVICE`,
+          `${containerPath(pod, container)}.securityContext.capabilities.${list}: "${name}" is no capability such as NET_BIND_SERVICE`,
         );
   return {
     user: {

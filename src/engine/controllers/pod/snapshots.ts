@@ -4,6 +4,7 @@ import { type OwnerReference, type Pod, TEMPLATE_HASH_LABEL } from '../../../kub
 import type { ContainerRuntime } from '../../runtime/index.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import type { SnapshotCompatibility } from './compatibility.ts';
+import type { ContainerEnd } from './status.ts';
 
 /** The PodSnapshot that stands for a snapshot in the API: enough to write it again. */
 export interface PodSnapshotIdentity {
@@ -32,6 +33,9 @@ export interface TemplateSnapshotIdentity {
   processes: string;
 }
 
+/** The containers that share a sandbox, by name: those in its memory, and those that ended for good before. */
+export type SnapshotMembers = Record<string, { end?: ContainerEnd; imageDigest?: string }>;
+
 /** What is kept beside the data of a snapshot. */
 export interface SnapshotRecord {
   /** The address that its connections know; empty when there is none worth keeping. */
@@ -39,6 +43,8 @@ export interface SnapshotRecord {
   compatibility?: SnapshotCompatibility;
   /** Content of the image that its processes were started from; absent for the built-in one. */
   imageDigest?: string;
+  /** There where several containers share the sandbox. */
+  members?: SnapshotMembers;
   /** Absent for snapshots that the engine keeps for itself. */
   podSnapshot?: PodSnapshotIdentity;
   /** There for snapshots that many Pods may be made from. */

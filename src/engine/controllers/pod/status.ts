@@ -1,6 +1,7 @@
 import {
   CHECKPOINTED_CONDITION,
   type Condition,
+  type Container,
   type ContainerStatus,
   POD_RESTORED_CONDITION,
   type Pod,
@@ -8,25 +9,44 @@ import {
 } from '../../../kubernetes/index.ts';
 import { conditionOf, mergeConditions, rfc3339, type WantedCondition } from '../conditions.ts';
 
-/** What the engine knows of a Pod's container now. */
+/** How a container ended. */
+export interface ContainerEnd {
+  exitCode: number;
+  /** The last lines that it said. */
+  message: string;
+  /** RFC 3339 */
+  finishedAt: string;
+}
+
+/** What the engine knows of a container now. */
 export type ContainerPhase =
   | { phase: 'waiting'; reason: string; message?: string }
   | { phase: 'running'; ready: boolean }
   | { phase: 'stopped-for-snapshot' }
-  | { phase: 'ended'; exitCode: number; message: string; finishedAt: string; restartInMs?: number };
+  | ({ phase: 'ended'; restartInMs?: number } & ContainerEnd);
+
+/** All that the status of one container is made of. */
+export interface ContainerFindings {
+  container: Container;
+  phase: ContainerPhase;
+  id?: string | undefined;
+  /** Image with the digest that runs. */
+  imageId?: string | undefined;
+  startedAt?: string | undefined;
+  restartCount: number;
+  /** Whether it passed its startup probe. */
+  started: boolean;
+  /** The way in which it ended last, while it runs again. */
+  lastEnd?: ContainerEnd | undefined;
+}
 
 /** All that a Pod's status is made of. */
 export interface PodFindings {
   pod: Pod;
-  container: ContainerPhase;
-  containerId?: string;
-  /** Image with the digest that runs. */
-  imageId?: string | undefined;
+  containers: ContainerFindings[];
+  /** `sidecar`: it stays, and counts for readiness. */
+  initContainers: (ContainerFindings & { sidecar: boolean; completed: boolean })[];
   address?: string | undefined;
-  startedAt?: string | undefined;
-  restartCount: number;
-  /** The way in which the container ended last, while it runs again. */
-  lastEnd?: { exitCode: number; message: string; finishedAt: string } | undefined;
   checkpoint?: { status: 'True' | 'False'; message: string } | undefined;
   /** What came of restoring it from a PodSnapshot; what its status says already stays true when this is absent. */
   restored?: { status: 'True' | 'False'; reason: string; message: string } | undefined;
@@ -36,15 +56,17 @@ export interface PodFindings {
 
 /** The status that a kubelet would write. */
 export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['status']> {
-  const { pod, container, address, startedAt } = findings;
-  const [main] = pod.spec.containers;
-  const phase = phaseOf(pod, container);
-  const ready = container.phase === 'running' && container.ready;
+  const { pod, containers, initContainers, address } = findings;
+  const staying = [...initContainers.filter(({ sidecar }) => sidecar), ...containers];
+  const unready = staying.filter((each) => !isReady(each)).map(({ container }) => container.name);
+  const incomplete = initContainers
+    .filter(({ sidecar, completed, started }) => !(sidecar ? started : completed))
+    .map(({ container }) => container.name);
   const wanted: WantedCondition[] = [
     { type: 'PodScheduled', status: 'True' },
-    { type: 'Initialized', status: 'True' },
-    readiness('ContainersReady', ready, main?.name ?? ''),
-    readiness('Ready', ready, main?.name ?? ''),
+    without('Initialized', incomplete, 'ContainersNotInitialized', 'incomplete'),
+    without('ContainersReady', unready, 'ContainersNotReady', 'unready'),
+    without('Ready', unready, 'ContainersNotReady', 'unready'),
   ];
   const restored = findings.restored ?? conditionOf(pod, POD_RESTORED_CONDITION);
   if (restored !== undefined) {
@@ -64,41 +86,51 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
   }
   const conditions: Condition[] = mergeConditions(pod.status?.conditions, wanted, now);
   return {
-    phase,
+    phase: phaseOf(findings, incomplete.length > 0),
     conditions,
     hostIP: '127.0.0.1',
     ...(address === undefined ? {} : { podIP: address, podIPs: [{ ip: address }] }),
     startTime: pod.status?.startTime ?? rfc3339(now),
-    containerStatuses: [containerStatus(findings, main?.name ?? '', main?.image ?? '', startedAt, ready)],
+    ...(initContainers.length === 0 ? {} : { initContainerStatuses: initContainers.map(initStatus) }),
+    containerStatuses: containers.map((each) => containerStatus(each, isReady(each))),
   };
 }
 
-function readiness(type: string, ready: boolean, container: string): WantedCondition {
-  if (ready) return { type, status: 'True' };
-  return {
-    type,
-    status: 'False',
-    reason: 'ContainersNotReady',
-    message: `containers with unready status: [${container}]`,
-  };
+function isReady({ phase }: ContainerFindings): boolean {
+  return phase.phase === 'running' && phase.ready;
 }
 
-function phaseOf(pod: Pod, container: ContainerPhase): 'Pending' | 'Running' | 'Succeeded' | 'Failed' {
-  if (container.phase === 'waiting')
-    return pod.status?.phase === 'Running' && container.reason === 'CrashLoopBackOff' ? 'Running' : 'Pending';
-  if (container.phase !== 'ended' || container.restartInMs !== undefined) return 'Running';
-  return container.exitCode === 0 ? 'Succeeded' : 'Failed';
+function without(type: string, missing: string[], reason: string, what: string): WantedCondition {
+  if (missing.length === 0) return { type, status: 'True' };
+  return { type, status: 'False', reason, message: `containers with ${what} status: [${missing.join(' ')}]` };
 }
 
-function containerStatus(
-  findings: PodFindings,
-  name: string,
-  image: string,
-  startedAt: string | undefined,
-  ready: boolean,
-): ContainerStatus {
-  const { container, restartCount, lastEnd, containerId } = findings;
-  const terminated = (end: { exitCode: number; message: string; finishedAt: string }) => ({
+/** Kubernetes' pod phase (pkg/kubelet, getPhase). */
+function phaseOf(
+  { pod, containers, initContainers }: PodFindings,
+  initializing: boolean,
+): NonNullable<Pod['status']>['phase'] {
+  const ended = ({ phase }: ContainerFindings) => phase.phase === 'ended' && phase.restartInMs === undefined;
+  if (initializing && initContainers.some((each) => ended(each) && !each.completed)) return 'Failed';
+  if (containers.every(ended))
+    return containers.every(({ phase }) => phase.phase === 'ended' && phase.exitCode === 0) ? 'Succeeded' : 'Failed';
+  if (initializing) return 'Pending';
+  const waiting = containers.flatMap(({ phase }) => (phase.phase === 'waiting' ? [phase] : []));
+  if (waiting.length === 0) return 'Running';
+  const wasRunning = pod.status?.phase === 'Running';
+  return wasRunning &&
+    (containers.length > waiting.length || waiting.every(({ reason }) => reason === 'CrashLoopBackOff'))
+    ? 'Running'
+    : 'Pending';
+}
+
+function initStatus(findings: PodFindings['initContainers'][number]): ContainerStatus {
+  return containerStatus(findings, findings.sidecar ? isReady(findings) : findings.completed);
+}
+
+function containerStatus(findings: ContainerFindings, ready: boolean): ContainerStatus {
+  const { container, phase, restartCount, lastEnd, id, startedAt, started } = findings;
+  const terminated = (end: ContainerEnd) => ({
     terminated: {
       exitCode: end.exitCode,
       reason: end.exitCode === 0 ? 'Completed' : 'Error',
@@ -107,28 +139,28 @@ function containerStatus(
     },
   });
   const base = {
-    name,
-    image,
-    imageID: findings.imageId ?? image,
+    name: container.name,
+    image: container.image,
+    imageID: findings.imageId ?? container.image,
     ready,
     restartCount,
-    started: container.phase === 'running',
-    ...(containerId === undefined ? {} : { containerID: `sandbox-router://${containerId}` }),
+    started,
+    ...(id === undefined ? {} : { containerID: `sandbox-router://${id}` }),
     ...(lastEnd === undefined ? {} : { lastState: terminated(lastEnd) }),
   };
-  switch (container.phase) {
+  switch (phase.phase) {
     case 'running':
       return { ...base, state: { running: startedAt === undefined ? {} : { startedAt } } };
     case 'waiting': {
-      const { reason, message } = container;
+      const { reason, message } = phase;
       return { ...base, state: { waiting: message === undefined ? { reason } : { reason, message } } };
     }
     case 'stopped-for-snapshot':
       return { ...base, state: { waiting: { reason: 'SnapshotTaken' } } };
     case 'ended': {
-      if (container.restartInMs === undefined) return { ...base, state: terminated(container) };
-      const message = `back-off ${Math.round(container.restartInMs / 1000)}s restarting failed container=${name}`;
-      return { ...base, state: { waiting: { reason: 'CrashLoopBackOff', message } }, lastState: terminated(container) };
+      if (phase.restartInMs === undefined) return { ...base, state: terminated(phase) };
+      const message = `back-off ${Math.round(phase.restartInMs / 1000)}s restarting failed container=${container.name}`;
+      return { ...base, state: { waiting: { reason: 'CrashLoopBackOff', message } }, lastState: terminated(phase) };
     }
   }
 }

@@ -1,7 +1,8 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Container, Pod } from '../../../kubernetes/index.ts';
-import type { RuntimeMount } from '../../runtime/index.ts';
+import { containerPath } from '../../pod-containers.ts';
+import type { RuntimeMount, SandboxHolder } from '../../runtime/index.ts';
 import type { ClaimDirectory } from './claim-volumes.ts';
 import type { DataReference, PodData } from './pod-data.ts';
 import { type PodPlace, podField } from './pod-fields.ts';
@@ -52,13 +53,32 @@ interface VolumeFile {
 /** Where volumes come from and go to. */
 export interface VolumeOptions extends PodPlace {
   data: PodData;
-  /** Files made for this Pod; they go with it. */
+  /** Files made for this container; they go with its Pod. */
   directory: string;
+  /** Host directories that stand for the emptyDirs of the Pod where several containers share them. */
+  sharedMemory?: readonly SharedMemory[];
   /** Host directory of a claim, made if it is not there. @throws PodConfigError if there is no such claim */
   claimDirectory(claimName: string): Promise<ClaimDirectory>;
 }
 
+/** An emptyDir that several containers share. */
+export type SharedMemory = SandboxHolder['sharedMemory'][number];
+
 const DEFAULT_MODE = 0o644;
+
+/** The emptyDirs of a Pod of several containers: a host directory for each, which stays empty and stands for memory of their sandbox. */
+export function sharedMemoryOf(pod: Pod, directory: string): SharedMemory[] {
+  return ((pod.spec.volumes ?? []) as Volume[]).flatMap(({ name, emptyDir }) => {
+    if (emptyDir === undefined) return [];
+    const path = join(directory, '.shared', name);
+    mkdirSync(path, { recursive: true, mode: 0o755 });
+    return [{ name, path, ...sizeOf(emptyDir) }];
+  });
+}
+
+function sizeOf({ sizeLimit }: NonNullable<Volume['emptyDir']>): { sizeBytes?: number } {
+  return sizeLimit === undefined ? {} : { sizeBytes: quantityBytes(sizeLimit) };
+}
 
 /**
  * Makes the volumes of a Pod that its container mounts, and says where they are mounted. `emptyDir` is memory of the sandbox, so that it is part of a
@@ -70,7 +90,7 @@ export async function mountsOf(container: Container, options: VolumeOptions): Pr
   const inMemory = new Set<string>();
   const mounted = new Map<string, ClaimDirectory | undefined>();
   for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
-    const field = `spec.containers[0].volumeMounts[${index}]`;
+    const field = `${containerPath(options.pod, container)}.volumeMounts[${index}]`;
     const volumes = (options.pod.spec.volumes ?? []) as Volume[];
     const position = volumes.findIndex(({ name }) => name === mount.name);
     const volume = volumes[position];
@@ -86,12 +106,14 @@ export async function mountsOf(container: Container, options: VolumeOptions): Pr
     const source = mounted.get(volume.name);
     if (source === undefined) {
       if (subPath !== undefined) throw new PodRefusedError(`${field}.subPath: an emptyDir of this engine has none`);
-      if (inMemory.has(volume.name))
+      const shared = options.sharedMemory?.find(({ name }) => name === volume.name);
+      if (shared === undefined && inMemory.has(volume.name))
         throw new PodRefusedError(`${field}: this engine mounts an emptyDir in one place only`);
-      const sizeLimit = volume.emptyDir?.sizeLimit;
-      const size = sizeLimit === undefined ? {} : { sizeBytes: quantityBytes(sizeLimit) };
       inMemory.add(volume.name);
-      mounts.push({ destination: mount.mountPath, readOnly: mount.readOnly === true, ...size });
+      const readOnly = mount.readOnly === true;
+      if (shared === undefined)
+        mounts.push({ destination: mount.mountPath, readOnly, ...sizeOf(volume.emptyDir ?? {}) });
+      else mounts.push({ destination: mount.mountPath, source: shared.path, readOnly });
       continue;
     }
     const writable = volume.persistentVolumeClaim !== undefined && volume.persistentVolumeClaim.readOnly !== true;

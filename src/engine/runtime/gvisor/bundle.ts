@@ -43,6 +43,7 @@ export function ociConfig(spec: ContainerSpec): Record<string, unknown> {
     },
     root: { path: spec.root.path, readonly: spec.readOnlyRoot === true },
     hostname: spec.hostname,
+    ...annotationsOf(spec),
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
       { destination: '/dev', type: 'tmpfs', source: 'tmpfs' },
@@ -57,6 +58,39 @@ export function ociConfig(spec: ContainerSpec): Record<string, unknown> {
         { type: 'mount' },
         network === undefined ? { type: 'network' } : { type: 'network', path: network },
       ],
+    },
+  };
+}
+
+/** Name of a holder in its sandbox: no container of a Pod can have it. */
+const HOLDER_NAME = '-holder-';
+
+/** How containers that share a sandbox find each other, in the words of Kubernetes' runtimes, which runsc reads (runsc/specutils, boot/mount_hints.go). */
+function annotationsOf({ group }: ContainerSpec): { annotations?: Record<string, string> } {
+  if (group === undefined) return {};
+  if (group.role === 'member')
+    return {
+      annotations: {
+        'io.kubernetes.cri.container-type': 'container',
+        'io.kubernetes.cri.container-name': group.name,
+        'io.kubernetes.cri.sandbox-id': group.sandbox,
+      },
+    };
+  const hints = group.sharedMemory.flatMap(({ name, path, sizeBytes }) => {
+    const hint = `dev.gvisor.spec.mount.${name}`;
+    const size = sizeBytes === undefined ? '' : `,size=${sizeBytes}`;
+    return [
+      [`${hint}.source`, path],
+      [`${hint}.type`, 'tmpfs'],
+      [`${hint}.share`, 'pod'],
+      [`${hint}.options`, `rw,mode=1777${size}`],
+    ];
+  });
+  return {
+    annotations: {
+      'io.kubernetes.cri.container-type': 'sandbox',
+      'io.kubernetes.cri.container-name': HOLDER_NAME,
+      ...Object.fromEntries(hints),
     },
   };
 }

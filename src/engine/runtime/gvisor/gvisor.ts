@@ -136,9 +136,27 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     return true;
   }
 
+  async function restoreOne(spec: ContainerSpec, directory: string): Promise<void> {
+    const waits = prepared.delete(spec.id);
+    if (waits) renameSync(outputOf(spec.id), spec.logPath);
+    const { bundle, messages, own } = waits ? placeOf(spec.id) : layOut(spec);
+    const flags = [
+      'restore',
+      '--detach',
+      // runsc loads the pages of a compressed image only as a whole.
+      ...(existsSync(join(directory, 'pages.img')) ? ['--background'] : []),
+      `--bundle=${bundle}`,
+      `--image-path=${directory}`,
+      spec.id,
+    ];
+    await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages);
+    attach(spec.id, WAIT_AFTER_RESTORE_MS);
+  }
+
   return {
     name: 'gvisor',
     durableSnapshots: true,
+    sharedSandboxes: true,
     compatibility: { runtime: `runsc ${version}`, cpuFeatures: cpuFeatures() },
     description: `gVisor (runsc ${version}, ${runsc.platform})`,
 
@@ -146,6 +164,12 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       const { bundle, messages, own } = layOut(spec);
       try {
         await startWithRunsc(own, 'start_failed', ['create', `--bundle=${bundle}`, spec.id], spec.logPath, messages);
+        if (spec.group?.role === 'member') {
+          // Into a sandbox that runs, it is `start` that takes the container's output along, and only afterwards can it be waited for.
+          await startWithRunsc(own, 'start_failed', ['start', spec.id], spec.logPath, messages);
+          attach(spec.id);
+          return;
+        }
         attach(spec.id);
         await callRunsc(own, 'start_failed', ['start', spec.id]);
       } catch (error) {
@@ -167,37 +191,26 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       }
     },
 
-    restore: async (spec, directory) => {
+    restore: async (spec, directory, members = []) => {
       verifySnapshot(directory);
-      const waits = prepared.delete(spec.id);
-      if (waits) renameSync(outputOf(spec.id), spec.logPath);
-      const { bundle, messages, own } = waits ? placeOf(spec.id) : layOut(spec);
       try {
-        const flags = [
-          'restore',
-          '--detach',
-          // runsc loads the pages of a compressed image only as a whole.
-          ...(existsSync(join(directory, 'pages.img')) ? ['--background'] : []),
-          `--bundle=${bundle}`,
-          `--image-path=${directory}`,
-          spec.id,
-        ];
-        await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages);
-        attach(spec.id, WAIT_AFTER_RESTORE_MS);
+        await restoreOne(spec, directory);
+        // The sandbox goes on once all that were in it are there.
+        for (const member of members) await restoreOne(member, directory);
       } catch (error) {
-        await remove(spec.id);
+        for (const { id } of [spec, ...members]) await remove(id);
         throw error;
       }
     },
 
-    checkpoint: async (id, directory, { leaveRunning = false, compress = false } = {}) => {
+    checkpoint: async (id, directory, { leaveRunning = false, compress = false, members = [] } = {}) => {
       if (existsSync(directory) || existsSync(directory + PARTIAL_SUFFIX)) {
         if (await finishEarlierCheckpoint(id, directory)) return verifySnapshot(directory);
       }
       const state = await runscState(id);
       if (state?.status !== 'running') throw new RuntimeError('not_running', `container ${id} does not run`);
       mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
-      const estimateBytes = estimateSnapshotBytes(state.pid, filestoreOf(id));
+      const estimateBytes = estimateSnapshotBytes(state.pid, [id, ...members].map(filestoreOf));
       requireSpace(dirname(directory), estimateBytes, reservedBytes);
       reservedBytes += estimateBytes;
       const partial = directory + PARTIAL_SUFFIX;
@@ -220,7 +233,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       } finally {
         reservedBytes -= estimateBytes;
       }
-      if (!leaveRunning) await remove(id);
+      if (!leaveRunning) for (const each of [id, ...members]) await remove(each);
       return verifySnapshot(directory);
     },
 

@@ -44,12 +44,14 @@ export function requireSpace(directory: string, estimateBytes: number, reservedB
 }
 
 /** Bytes of memory and of root files that a checkpoint of this sentry would write, from above. */
-export function estimateSnapshotBytes(sentryPid: number, filestoreDirectory: string): number {
+export function estimateSnapshotBytes(sentryPid: number, filestoreDirectories: readonly string[]): number {
   const status = readFileSync(`/proc/${sentryPid}/status`, 'utf8');
   const kilobytes = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
-  const files = existsSync(filestoreDirectory) ? readdirSync(filestoreDirectory) : [];
+  const files = filestoreDirectories
+    .filter((directory) => existsSync(directory))
+    .flatMap((directory) => readdirSync(directory).map((file) => join(directory, file)));
   const fileBytes = files.reduce(
-    (sum, file) => sum + (statSync(join(filestoreDirectory, file), { throwIfNoEntry: false })?.blocks ?? 0) * 512,
+    (sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.blocks ?? 0) * 512,
     0,
   );
   return (kilobytes('RssShmem') + kilobytes('RssAnon')) * 1024 + fileBytes;

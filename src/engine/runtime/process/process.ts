@@ -76,6 +76,7 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
   return {
     name: 'process',
     durableSnapshots: false,
+    sharedSandboxes: false,
     compatibility: { runtime: 'process', cpuFeatures: [] },
     description: 'plain processes, which isolates nothing',
 
