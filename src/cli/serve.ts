@@ -24,7 +24,7 @@ import {
   startRouter,
   startRouterWithWorkers,
 } from '../router/index.ts';
-import { type AuditWriter, createAuditWriter } from '../telemetry/index.ts';
+import { createLineWriter, type LineWriter } from '../telemetry/index.ts';
 import { report } from './report.ts';
 import { configuredIdentity, type UpFiles } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
@@ -45,7 +45,7 @@ async function serve(source: SettingsSource): Promise<void> {
     // It ends when the primary says so: signals of a terminal reach both.
     const options = routerOptions(source, source.settings.kubeconfig, undefined);
     await runWorker(sharedAmong(options, source.settings.workers));
-    await options.audit?.close();
+    await closeLogs(options);
     return;
   }
   const router = await startConfiguredRouter(source, source.settings.kubeconfig, undefined);
@@ -67,7 +67,7 @@ export async function startConfiguredRouter(
     ...router,
     close: async () => {
       await router.close();
-      await options.audit?.close();
+      await closeLogs(options);
     },
   };
 }
@@ -145,16 +145,23 @@ function routerOptions(
     audit,
     shutdownDelayMs: settings.shutdownDelayMs,
     drainTimeoutMs: settings.drainTimeoutMs,
-    accessLog: settings.accessLog ? (line) => process.stdout.write(`${line}\n`) : undefined,
+    accessLog: settings.accessLog
+      ? createLineWriter({ target: 'stdout', failed: (error) => report('writing the access log', error) })
+      : undefined,
     report,
   };
 }
 
+/** Writes what is still to be written. */
+async function closeLogs({ audit, accessLog }: RouterOptions): Promise<void> {
+  await Promise.all([audit?.close(), accessLog?.close()]);
+}
+
 /** Where audit lines go, if anywhere; the file is opened anew at SIGHUP. @throws ConfigError if it can not be opened */
-function auditWriterOf({ auditLog }: Settings): AuditWriter | undefined {
+function auditWriterOf({ auditLog }: Settings): LineWriter | undefined {
   if (auditLog === undefined) return undefined;
   try {
-    const writer = createAuditWriter({ target: auditLog, failed: (error) => report('writing the audit log', error) });
+    const writer = createLineWriter({ target: auditLog, failed: (error) => report('writing the audit log', error) });
     process.on('SIGHUP', writer.reopen);
     return writer;
   } catch (error) {

@@ -161,7 +161,7 @@ export function createFront(
       metrics.problem(outcome.problem.code);
       recordRefusal(ledger, outcome);
     }
-    options.accessLog?.(accessLine(outcome));
+    options.accessLog?.write(accessLine(outcome));
     if (audit !== undefined) auditOutcome(audit, outcome);
   }
 
@@ -242,7 +242,8 @@ export function createFront(
       await ledger.close();
       clearInterval(auditTimer);
       audit?.settle();
-      await Promise.all([pools.close(), fastify.close()]);
+      pools.close();
+      await fastify.close();
     },
   };
 }

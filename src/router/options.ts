@@ -1,6 +1,6 @@
 import type { Http2Settings, Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
-import type { AuditWriter } from '../telemetry/index.ts';
+import type { LineWriter } from '../telemetry/index.ts';
 import type { SandboxTls, SleepLimits } from './forward/index.ts';
 import type { TlsOptions } from './front-listener.ts';
 import type { Identity, Links, OwnConnections, ScopedTokenKey } from './identity/index.ts';
@@ -65,12 +65,12 @@ export interface FrontOptions {
   /** Whether every answer carries the RateLimit header fields, not refusals alone. */
   rateLimitFields: boolean;
   /** Undefined keeps no audit log. */
-  audit: AuditWriter | undefined;
+  audit: LineWriter | undefined;
   /** Between turning unready and refusing connections, so that load balancers send nothing more. */
   shutdownDelayMs: number;
   drainTimeoutMs: number;
   /** One line for each request, or undefined. */
-  accessLog: ((line: string) => void) | undefined;
+  accessLog: LineWriter | undefined;
   /** Told of failures that no caller sees. */
   report(what: string, error: unknown): void;
 }

@@ -1,3 +1,3 @@
 export { AUDIT_INTERVAL_MS, type AuditLog, type AuditRecord, createAuditLog } from './audit-log.ts';
-export { type AuditWriter, createAuditWriter } from './audit-writer.ts';
+export { createLineWriter, type LineWriter } from './line-writer.ts';
 export { createRouterMetrics, type RouterGauges, type RouterMetrics } from './router-metrics.ts';

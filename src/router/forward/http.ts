@@ -1,12 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import type { Timeouts } from '../../config/index.ts';
 import type { ProblemCode } from '../problem.ts';
 import { BodyTooLargeError, type BytePacer } from './pacing.ts';
-import type { PausableAnswer, UpstreamPool } from './pools.ts';
 import { type RewriteContext, responseHeaders } from './response-headers.ts';
 import { tlsFailure } from './sandbox-tls.ts';
+import {
+  ConnectionClosedError,
+  type UpstreamControl,
+  type UpstreamHandler,
+  type UpstreamPool,
+} from './upstream/index.ts';
 
 /** One request ready to go to a pod. */
 export interface ForwardRequest {
@@ -56,9 +60,7 @@ interface AnswerOfHttp2 {
 
 /** Pauses before a refused dial is tried again; nothing was sent by then. */
 const DIAL_RETRY_MS = [100, 200, 400];
-const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
-/** Above this, copying a body costs more than a second piece in a write. */
-const SMALL_BODY_BYTES = 4096;
+const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'connect_timeout']);
 /** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
@@ -70,50 +72,41 @@ export function forwardHttp(forward: ForwardRequest): void {
   new HttpForward(forward).dispatch();
 }
 
-/** The undici handler of one request: a class, as its dispatch calls methods on one object and a closure each would cost more. */
-class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
+/** The handler of one request's answer: a class, as its connection calls methods on one object and a closure each would cost more. */
+class HttpForward implements UpstreamHandler {
   readonly forward: ForwardRequest;
-  controller: Dispatcher.DispatchController | undefined;
+  control: UpstreamControl | undefined;
   dials = 0;
   resent = false;
   streams = false;
-  /** Bytes of body that the answer's head promised; -1 if it did not. */
-  length = -1;
-  /** A body that came whole in one piece waits here for the end, to leave with the head in one write. */
-  whole: Buffer | undefined;
   ended = false;
   /** Reasons for which a paced answer stands still. */
   pauses = 0;
   onClose: (() => void) | undefined;
   /** For requests whose whole time is bounded. */
   timer: NodeJS.Timeout | undefined;
-  /** Asked for events: such an answer may be silent for as long as its sandbox sleeps, so its silence is timed here. */
-  readonly events: boolean;
-  silence: NodeJS.Timeout | undefined;
 
   constructor(forward: ForwardRequest) {
     this.forward = forward;
-    this.events = asksForEvents(forward.headers);
   }
 
   dispatch(): void {
     const { forward } = this;
+    const { connectMs, responseHeaderMs, idleStreamMs, requestMs } = forward.timeouts;
     if (this.onClose === undefined) {
       this.onClose = () => this.clientClosed();
       forward.response.on('close', this.onClose);
-      const { requestMs } = forward.timeouts;
       if (requestMs > 0) this.timer = setTimeout(() => this.outOfTime(), requestMs);
     }
-    forward.pool.connections.dispatch(
+    this.control = forward.pool.dispatch(
       {
+        method: forward.request.method ?? 'GET',
         path: forward.path,
-        method: forward.request.method as Dispatcher.HttpMethod,
         headers: forward.headers,
         body: forward.body,
-        headersTimeout: forward.timeouts.responseHeaderMs,
-        bodyTimeout: this.events ? 0 : forward.timeouts.idleStreamMs,
-        // A held-back answer must not hold back other requests of the connection, and a body is sent while the answer may begin.
-        blocking: false,
+        connectMs,
+        responseHeaderMs,
+        idleStreamMs,
       },
       this,
     );
@@ -124,7 +117,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
     const answered = response.headersSent;
     const detail = `The request took longer than ${timeouts.requestMs / 1000} s.`;
     this.finish(answered ? response.statusCode : 504, { code: 'upstream_timeout', detail, answered });
-    this.controller?.abort(new Error(detail));
+    this.control?.abort();
     if (answered) response.destroy();
   }
 
@@ -132,65 +125,25 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.timer);
-    this.silent(false);
     // A sandbox that sleeps hears of it when it is awake.
-    this.forward.pool.whenAwake(() => this.controller?.abort(new Error('the client left')));
+    this.forward.pool.whenAwake(() => this.control?.abort());
     this.forward.done(499, undefined);
   }
 
-  /** Begins or ends the timing of silence. */
-  silent(timed: boolean): void {
-    if (!this.events) return;
-    clearTimeout(this.silence);
-    const { idleStreamMs } = this.forward.timeouts;
-    if (timed && idleStreamMs > 0) this.silence = setTimeout(() => this.tooSilent(), idleStreamMs);
-    else if (!timed && this.ended) this.forward.pool.streams.delete(this);
-  }
-
-  tooSilent(): void {
-    const error = Object.assign(new Error('the sandbox is silent'), { code: 'UND_ERR_BODY_TIMEOUT' });
-    this.onResponseError(undefined, error);
-    this.controller?.abort(error);
-  }
-
-  pause(): void {
-    this.silent(false);
-  }
-
-  resume(): void {
-    this.silent(true);
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.controller = controller;
-    if (this.ended) controller.abort(new Error('the request is over'));
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    statusCode: number,
-    _headers: unknown,
-    statusText?: string,
-  ): void {
+  onHead(status: number, reason: string, fields: string[], isAll?: boolean): void {
     const { forward } = this;
     const { response } = forward;
     if (this.dials > 0) forward.dialled(true);
-    const raw = controller.rawHeaders as Buffer[];
-    if (statusCode < 200) {
-      this.interim(statusCode, statusText ?? '', raw);
+    if (status < 200) {
+      this.interim(status, reason, fields);
       return;
     }
-    if (this.events) {
-      forward.pool.streams.add(this);
-      this.silent(true);
-    }
-    const headers = responseHeaders(raw, forward.rewrite);
-    forward.head(statusCode, headers);
-    if ('headIsAll' in controller) (response as unknown as AnswerOfHttp2).headIsAll = controller.headIsAll === true;
-    response.writeHead(statusCode, reasonOf(statusText), headers as unknown as Record<string, string>);
+    const headers = responseHeaders(fields, forward.rewrite);
+    forward.head(status, headers);
+    if (isAll !== undefined) (response as unknown as AnswerOfHttp2).headIsAll = isAll;
+    response.writeHead(status, reason, headers as unknown as Record<string, string>);
     // Streams must show their head at once, not with their first bytes.
-    this.length = contentLength(headers);
-    if (this.length < 0) {
+    if (!declaresLength(headers)) {
       response.flushHeaders();
       this.streams = true;
       forward.streaming(headers);
@@ -201,41 +154,41 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
    * Passes an interim answer on (RFC 9110 section 15.2) as it came: `writeEarlyHints` knows one of them, and throws at links that it can't parse.
    * One that comes before its turn in a pipeline has no connection yet, and clients of HTTP/1.0 know none.
    */
-  interim(statusCode: number, statusText: string, raw: Buffer[]): void {
+  interim(status: number, reason: string, fields: string[]): void {
     const { response, request, rewrite } = this.forward;
-    const headers = responseHeaders(raw, rewrite);
-    if ('writeInterim' in response) (response as unknown as AnswerOfHttp2).writeInterim(statusCode, headers);
+    const headers = responseHeaders(fields, rewrite);
+    if ('writeInterim' in response) (response as unknown as AnswerOfHttp2).writeInterim(status, headers);
     if (request.httpVersionMajor > 1 || request.httpVersionMinor === 0 || response.headersSent) return;
-    let text = `HTTP/1.1 ${statusCode} ${reasonOf(statusText)}\r\n`;
+    let text = `HTTP/1.1 ${status} ${reason}\r\n`;
     for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
     response.socket?.write(`${text}\r\n`, 'latin1');
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.silence?.refresh();
+  /** As text, node:http joins it with the head in one write; a buffer would be written beside it. */
+  onWhole(body: string): void {
+    this.forward.response.end(body, 'latin1');
+  }
+
+  onData(chunk: Buffer, release: (() => void) | undefined): void {
+    const { response, pacer } = this.forward;
     if (this.streams) this.forward.moved(chunk);
-    else if (chunk.length === this.length && chunk.length <= SMALL_BODY_BYTES) {
-      this.whole = chunk;
-      return;
-    }
-    const full = !this.forward.response.write(chunk);
-    const { pacer } = this.forward;
-    if (pacer !== undefined) this.pace(controller, pacer, chunk.length, full);
+    const full = !response.write(chunk, release);
+    if (pacer !== undefined) this.pace(pacer, chunk.length, full);
     else if (full) {
-      controller.pause();
-      this.forward.response.once('drain', () => controller.resume());
+      this.control?.pause();
+      response.once('drain', () => (this.ended ? undefined : this.control?.resume()));
     }
   }
 
   /** Goes on when both the client has taken what it got and the pacer allows. */
-  pace(controller: Dispatcher.DispatchController, pacer: BytePacer, bytes: number, full: boolean): void {
+  pace(pacer: BytePacer, bytes: number, full: boolean): void {
     const waitMs = pacer.spend(bytes, performance.now());
     const go = () => {
       this.pauses--;
-      if (this.pauses === 0 && !this.ended) controller.resume();
+      if (this.pauses === 0 && !this.ended) this.control?.resume();
     };
     if (!full && waitMs <= 0) return;
-    controller.pause();
+    this.control?.pause();
     if (full) {
       this.pauses++;
       this.forward.response.once('drain', go);
@@ -246,37 +199,36 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
     }
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
+  onEnd(trailers: string[]): void {
     const { response } = this.forward;
-    const trailers = controller.rawTrailers as Buffer[] | null;
-    if (trailers !== null && trailers.length > 0) response.addTrailers(pairs(trailers));
-    // As text of its bytes, node:http joins it with the head; a buffer would be written beside it.
-    if (this.whole !== undefined) response.end(this.whole.toString('latin1'), 'latin1');
-    else response.end();
+    if (trailers.length > 0) response.addTrailers(pairs(trailers));
+    if (!response.writableEnded) response.end();
     this.finish(response.statusCode, undefined);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+  onError(error: Error): void {
     if (this.ended) return;
-    const code = (error as NodeJS.ErrnoException).code ?? '';
     const { forward } = this;
-    const { response } = forward;
+    const { response, request } = forward;
+    // The body that broke off was the client's.
+    if (request.destroyed && !request.complete) {
+      this.clientClosed();
+      return;
+    }
     const answered = response.headersSent;
-    const undialled = RETRYABLE_DIAL.has(code) && isDialError(error);
+    const undialled = RETRYABLE_DIAL.has(codeOf(error)) && isDialError(error);
     if (undialled) forward.dialled(false);
     if (!answered && undialled && this.dials < DIAL_RETRY_MS.length && forward.isCurrent()) {
       setTimeout(() => (this.ended ? undefined : this.dispatch()), DIAL_RETRY_MS[this.dials++]);
       return;
     }
-    const closedEarly =
-      (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE') && !isWrongAnswer(error);
     if (
       !answered &&
-      closedEarly &&
+      error instanceof ConnectionClosedError &&
+      error.reused &&
       !this.resent &&
       forward.body === null &&
-      IDEMPOTENT.has(forward.request.method ?? '') &&
-      wasReused(error, forward)
+      IDEMPOTENT.has(request.method ?? '')
     ) {
       this.resent = true;
       this.dispatch();
@@ -288,7 +240,7 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
       return;
     }
     if ('resetCode' in error) (response as unknown as AnswerOfHttp2).resetCode = error.resetCode as number;
-    this.finish(answered ? response.statusCode : 502, { ...describe(code, error), answered });
+    this.finish(answered ? response.statusCode : 502, { ...describe(error), answered });
     if (answered) response.destroy();
   }
 
@@ -296,87 +248,49 @@ class HttpForward implements Dispatcher.DispatchHandler, PausableAnswer {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.timer);
-    this.silent(false);
     if (this.onClose !== undefined) this.forward.response.off('close', this.onClose);
     this.forward.done(status, failure);
   }
 }
 
+function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? '';
+}
+
 function isDialError(error: Error): boolean {
-  return (
-    (error as NodeJS.ErrnoException).syscall === 'connect' ||
-    (error as { code?: string }).code === 'UND_ERR_CONNECT_TIMEOUT'
-  );
+  return (error as NodeJS.ErrnoException).syscall === 'connect' || codeOf(error) === 'connect_timeout';
 }
 
-/**
- * Whether the connection had carried a request before this one: only then can its end be a race with the sandbox's own idle timeout. It has if it sent more than
- * this request's head; that no answer was read tells nothing, as part of this very answer may have been.
- */
-function wasReused(error: Error, { request, path, headers }: ForwardRequest): boolean {
-  const { bytesWritten = 0, bytesRead = 0 } =
-    (error as { socket?: { bytesWritten?: number; bytesRead?: number } }).socket ?? {};
-  // Method, path, version, `Connection: keep-alive`, and the empty line; any head with its forwarding headers is longer than what this errs by.
-  let headBytes = (request.method?.length ?? 0) + path.length + 64;
-  for (const text of headers) headBytes += text.length + 2;
-  return bytesRead > 0 && bytesWritten > headBytes;
-}
-
-/** What undici says of an answer that HTTP does not allow here, such as a 101 that nobody asked for: the connection was in order. */
-function isWrongAnswer({ message }: Error): boolean {
-  return message === 'bad response' || message === 'bad upgrade';
-}
-
-function describe(code: string, error: Error): { code: ProblemCode; detail: string } {
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
+function describe(error: Error): { code: ProblemCode; detail: string } {
+  const code = codeOf(error);
+  if (code === 'head_timeout' || code === 'stream_timeout')
     return { code: 'upstream_timeout', detail: 'The sandbox did not answer in time.' };
   if (isDialError(error)) return { code: 'upstream_refused', detail: 'The sandbox refused the connection.' };
   const ofTls = tlsFailure(code);
   if (ofTls !== undefined) return { code: 'upstream_invalid', detail: ofTls };
   // The last are of node:http, which refuses to pass on a status or a field that it may not send.
   if (
-    code.startsWith('HPE_') ||
-    code === 'UND_ERR_HEADERS_OVERFLOW' ||
-    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
+    code === 'invalid_response' ||
     code === 'ERR_INVALID_CHAR' ||
     code === 'ERR_HTTP_INVALID_STATUS_CODE' ||
-    code.startsWith('ERR_HTTP2_') ||
-    isWrongAnswer(error)
+    code.startsWith('ERR_HTTP2_')
   )
     return { code: 'upstream_invalid', detail: 'The sandbox did not answer in HTTP.' };
   return { code: 'upstream_reset', detail: 'The sandbox broke the connection.' };
 }
 
-/** A reason as it may be sent: bytes beyond ASCII were decoded as UTF-8, and what was none of it is lost. */
-function reasonOf(statusText = ''): string {
-  if (/^[\t -~]*$/.test(statusText)) return statusText;
-  return Buffer.from(statusText.replaceAll('\ufffd', '?'))
-    .toString('latin1')
-    .replace(/[^\t -~\x80-\xff]/g, '?');
-}
-
-/** Whether a request's headers (name, value, …) ask for server-sent events, as an EventSource does. */
-function asksForEvents(headers: readonly string[]): boolean {
+/** Whether a body's length is declared; otherwise it is a stream, or there is none. */
+function declaresLength(headers: readonly string[]): boolean {
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] as string;
-    if (name.length === 6 && name.toLowerCase() === 'accept')
-      return (headers[index + 1] as string).startsWith('text/event-stream');
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return true;
   }
   return false;
 }
 
-/** Declared length of a body, or -1: then it is a stream, or there is none. */
-function contentLength(headers: string[]): number {
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = headers[index] as string;
-    if (name.length === 14 && name.toLowerCase() === 'content-length') return Number(headers[index + 1]);
-  }
-  return -1;
-}
-
-function pairs(raw: Buffer[]): [string, string][] {
-  const result: [string, string][] = [];
-  for (let index = 0; index < raw.length; index += 2)
-    result.push([(raw[index] as Buffer).toString('latin1'), (raw[index + 1] as Buffer).toString('latin1')]);
-  return result;
+function pairs(fields: readonly string[]): [string, string][] {
+  return Array.from({ length: fields.length / 2 }, (_, index) => [
+    fields[2 * index] as string,
+    fields[2 * index + 1] as string,
+  ]);
 }

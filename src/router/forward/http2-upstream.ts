@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { createUpstreamSessions, type UpstreamSession } from './http2-sessions.ts';
-import type { UpstreamConnections } from './pools.ts';
+import type { DispatcherConnections } from './upstream/index.ts';
 
 /** A pod that speaks HTTP/2, asked as undici asks one of HTTP/1.1: whoever forwards sees no difference. */
-export function createHttp2Upstream(dial: () => Promise<Socket>, scheme: 'http' | 'https'): UpstreamConnections {
+export function createHttp2Upstream(dial: () => Promise<Socket>, scheme: 'http' | 'https'): DispatcherConnections {
   const sessions = createUpstreamSessions(dial);
   return {
     dispatch: (options, handler) => {

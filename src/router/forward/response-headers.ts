@@ -30,13 +30,13 @@ const HOP_BY_HOP = new Set([
   'proxy-authenticate',
 ]);
 
-/** An answer's raw headers as the client gets them: end-to-end ones, byte for byte, `Location` and `Set-Cookie` moved below the prefix. */
-export function responseHeaders(raw: readonly Buffer[], context: RewriteContext): string[] {
+/** An answer's fields (name, value, …) as the client gets them: end-to-end ones, byte for byte, `Location` and `Set-Cookie` moved below the prefix. */
+export function responseHeaders(fields: readonly string[], context: RewriteContext): string[] {
   const headers: string[] = [];
   let listed: string | undefined;
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = (raw[index] as Buffer).toString('latin1');
-    const value = (raw[index + 1] as Buffer).toString('latin1');
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] as string;
+    const value = fields[index + 1] as string;
     switch (name.length) {
       case 10:
       case 16:

@@ -94,8 +94,7 @@ export function openUpgrade(
   upstream.on('response', (response) => {
     socket.off('close', clientLeft);
     socket.once('close', () => upstream.destroy());
-    const raw = response.rawHeaders.map((text) => Buffer.from(text, 'latin1'));
-    const headers = [...responseHeaders(raw, upgrade.rewrite), 'connection', 'close'];
+    const headers = [...responseHeaders(response.rawHeaders, upgrade.rewrite), 'connection', 'close'];
     socket.write(headOf(response, headers), 'latin1');
     // It ends with the connection; one that breaks off must not look like a whole one.
     response.once('error', () => reset(socket));

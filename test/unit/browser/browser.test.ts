@@ -97,8 +97,7 @@ describe('headers of clients', () => {
 describe('answers', () => {
   const rewritten = (headers: Record<string, string>, context: Partial<RewriteContext>) => {
     const base: RewriteContext = { prefix: '', host: 'h', ownOrigin: false, browser: undefined };
-    const raw = Object.entries(headers).flatMap((pair) => pair.map((text) => Buffer.from(text)));
-    const flat = responseHeaders(raw, { ...base, ...context });
+    const flat = responseHeaders(Object.entries(headers).flat(), { ...base, ...context });
     const pairs: string[] = [];
     for (let index = 0; index < flat.length; index += 2) pairs.push(`${flat[index]}: ${flat[index + 1]}`);
     return pairs;

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { createAuditLog, createAuditWriter } from '../../../src/telemetry/index.ts';
+import { createAuditLog, createLineWriter } from '../../../src/telemetry/index.ts';
 import { until } from '../../support/until.ts';
 
 describe('the audit log', () => {
@@ -63,7 +63,7 @@ describe('the writer of audit lines', () => {
   after(() => rmSync(directory, { recursive: true }));
   const failures: unknown[] = [];
   const writerOf = (name: string, more: object = {}) =>
-    createAuditWriter({ target: join(directory, name), failed: (error) => failures.push(error), ...more });
+    createLineWriter({ target: join(directory, name), failed: (error) => failures.push(error), ...more });
   const read = (name: string) => readFileSync(join(directory, name), 'utf8');
 
   it('writes all lines in order, for its owner alone, and appends', async () => {
@@ -99,7 +99,7 @@ describe('the writer of audit lines', () => {
   });
 
   it('goes on when the disk fails', async () => {
-    const writer = createAuditWriter({ target: '/dev/full', failed: (error) => failures.push(error) });
+    const writer = createLineWriter({ target: '/dev/full', failed: (error) => failures.push(error) });
     writer.write('x');
     await until('it failed', () => failures.length === 1);
     assert.equal(writer.droppedLines(), 1);

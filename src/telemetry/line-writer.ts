@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, statSync, write } from 'node:fs';
 
-/** Where audit lines go. */
-export interface AuditWriter {
+/** Where lines of a log go. */
+export interface LineWriter {
   /** Takes a line; written a moment later, together with others. Never waits. */
   write(line: string): void;
   /** Opens the file anew, as after a rotation. */
@@ -13,7 +13,7 @@ export interface AuditWriter {
 }
 
 /** What a writer is made with. */
-export interface AuditWriterOptions {
+export interface LineWriterOptions {
   /** Path of a file, or `stderr`, or `stdout`. */
   target: string;
   failed(error: unknown): void;
@@ -27,7 +27,7 @@ const MOST_WAITING = 8_388_608;
 const STANDARD_STREAMS: Record<string, number> = { stdout: 1, stderr: 2 };
 
 /** A writer of lines in batches. A file that was moved away is left for a new one of its name within a second. @throws Error if it can not be opened */
-export function createAuditWriter({ target, failed, mostWaiting = MOST_WAITING }: AuditWriterOptions): AuditWriter {
+export function createLineWriter({ target, failed, mostWaiting = MOST_WAITING }: LineWriterOptions): LineWriter {
   const standard = STANDARD_STREAMS[target];
   let descriptor = standard ?? open(target);
   let waiting: string[] = [];

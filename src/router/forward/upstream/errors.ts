@@ -1,0 +1,32 @@
+/** Why a sandbox gave no answer, or not the whole of one. */
+export type UpstreamErrorCode = 'connect_timeout' | 'head_timeout' | 'stream_timeout' | 'invalid_response' | 'closed';
+
+/** A connection to a sandbox failed. Failures of the system, such as ECONNREFUSED, come as they are, as `cause` where a request was under way. */
+export class UpstreamError extends Error {
+  readonly code: UpstreamErrorCode;
+
+  constructor(code: UpstreamErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'UpstreamError';
+    this.code = code;
+  }
+}
+
+/** What came is no answer in HTTP/1.1 (RFC 9112). */
+export class InvalidResponseError extends UpstreamError {
+  constructor(message: string) {
+    super('invalid_response', message);
+    this.name = 'InvalidResponseError';
+  }
+}
+
+/** The connection ended before the answer did. `reused`: it had carried a request before this one, and nothing of an answer to this one had come. */
+export class ConnectionClosedError extends UpstreamError {
+  readonly reused: boolean;
+
+  constructor(reused: boolean, cause?: Error) {
+    super('closed', 'the connection ended before the answer did', cause && { cause });
+    this.name = 'ConnectionClosedError';
+    this.reused = reused;
+  }
+}
