@@ -5,10 +5,18 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import autocannon from 'autocannon';
 
+/** What one request asks for. */
+export interface RequestTarget {
+  path: string;
+  headers: Record<string, string>;
+}
+
 /** Requests to send, over and over, on connections that stay open. */
 export interface Load {
-  url: string;
-  headers: Record<string, string>;
+  /** `http://host:port` */
+  origin: string;
+  /** Taken in turn. */
+  targets: readonly RequestTarget[];
   connections: number;
   seconds: number;
   /** Sent as the body of a POST; without it the requests are GETs. */
@@ -34,42 +42,23 @@ export function send(load: Load): Promise<LoadResult> {
   return wrk ? sendByWrk(load) : sendByAutocannon(load);
 }
 
-async function sendByAutocannon({ url, headers, connections, seconds, bodyBytes }: Load): Promise<LoadResult> {
+async function sendByAutocannon({ origin, targets, connections, seconds, bodyBytes }: Load): Promise<LoadResult> {
   const body = bodyBytes === undefined ? {} : { method: 'POST' as const, body: Buffer.alloc(bodyBytes, 'x') };
-  const result = await autocannon({ url, headers, connections, duration: seconds, ...body });
+  const requests = targets.map((target) => ({ ...target, ...body }));
+  const result = await autocannon({ url: origin, requests, connections, duration: seconds });
   const answered = result['2xx'];
   if (answered === 0 || result.non2xx > 0 || result.errors > 0)
     throw new Error(`${answered} answers of status 2xx, ${result.non2xx} others and ${result.errors} errors`);
   return { answered, seconds: result.duration, p50Ms: result.latency.p50, p99Ms: result.latency.p99 };
 }
 
-async function sendByWrk({ url, headers, connections, seconds, bodyBytes }: Load): Promise<LoadResult> {
+async function sendByWrk({ origin, targets, connections, seconds, bodyBytes }: Load): Promise<LoadResult> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
   try {
-    const script = join(directory, 'report.lua');
-    // Microseconds; wrk's own summary rounds to what reads well.
-    writeFileSync(
-      script,
-      `${bodyBytes === undefined ? '' : `wrk.method = "POST"\nwrk.body = string.rep("x", ${bodyBytes})\n`}
-function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format('{"answered":%d,"us":%d,"p50":%d,"p99":%d,"errors":%d}\\n', summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
-end
-`,
-    );
-    const fields = Object.entries(headers).flatMap(([name, value]) => ['--header', `${name}: ${value}`]);
-    const commandLine = [
-      '--threads',
-      '1',
-      '--connections',
-      `${connections}`,
-      '--duration',
-      `${seconds}`,
-      '--timeout',
-      '60s',
-    ];
-    const { stdout } = await run('wrk', [...commandLine, ...fields, '--script', script, url]);
+    const script = join(directory, 'load.lua');
+    writeFileSync(script, wrkScript(targets, bodyBytes));
+    const commandLine = ['--threads', '1', '--connections', `${connections}`, '--duration', `${seconds}`];
+    const { stdout } = await run('wrk', [...commandLine, '--timeout', '60s', '--script', script, origin]);
     const said = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, number>;
     const { answered = 0, us = 0, p50 = 0, p99 = 0, errors = 0 } = said;
     if (answered === 0 || errors > 0) throw new Error(`${answered} answers and ${errors} errors:\n${stdout}`);
@@ -77,6 +66,35 @@ end
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Sends the targets in turn, and reports in microseconds: wrk's own summary rounds to what reads well. */
+function wrkScript(targets: readonly RequestTarget[], bodyBytes: number | undefined): string {
+  const quote = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`;
+  const entries = targets.map(({ path, headers }) => {
+    const fields = Object.entries(headers).map(([name, value]) => `[${quote(name)}]=${quote(value)}`);
+    return `{${quote(path)},{${fields.join(',')}}}`;
+  });
+  return `
+local targets = {${entries.join(',\n')}}
+local made = {}
+local at = 0
+function init()
+  local body = ${bodyBytes === undefined ? 'nil' : `string.rep("x", ${bodyBytes})`}
+  for index, target in ipairs(targets) do
+    made[index] = wrk.format(body and "POST" or "GET", target[1], target[2], body)
+  end
+end
+function request()
+  at = at % #made + 1
+  return made[at]
+end
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('{"answered":%d,"us":%d,"p50":%d,"p99":%d,"errors":%d}\\n', summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+end
+`;
 }
 
 /** Whether a command is on the PATH. */

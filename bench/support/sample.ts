@@ -1,4 +1,4 @@
-import { type Load, send } from './load.ts';
+import { send } from './load.ts';
 import { cpuTimeUs, familyOf } from './processes.ts';
 import { median } from './statistics.ts';
 import type { Contender } from './world.ts';
@@ -13,22 +13,28 @@ export interface Sample {
 }
 
 /** Load for every contender in the same way. */
-export interface SampledLoad extends Omit<Load, 'url' | 'headers'> {
+export interface SampledLoad {
   /** Added to a contender's URL. */
   path: string;
+  connections: number;
+  seconds: number;
+  bodyBytes?: number;
+  /** Sent besides what the contender needs. */
+  headers?: Record<string, string>;
 }
 
 /** By contender: medians of its samples, and of its CPU against the reference's in the same round. */
 export type Medians = Record<string, Sample & { cpuToReference?: number }>;
 
 /** Loads a contender and accounts for its CPU. @throws Error if anything but a 2xx came back */
-export async function sample(
-  { name, url, headers, process: measured }: Contender,
-  { path, ...load }: SampledLoad,
-): Promise<Sample> {
+export async function sample(contender: Contender, { path, headers, ...load }: SampledLoad): Promise<Sample> {
+  const { name, url, process: measured } = contender;
+  const { origin, pathname } = new URL(url);
+  const targets = contender.targets ?? [{ path: pathname.replace(/\/$/, '') + path, headers: contender.headers }];
+  const all = targets.map((target) => ({ ...target, headers: { ...target.headers, ...headers } }));
   try {
     const before = familyCpuUs(measured.pid);
-    const { answered, seconds, p50Ms, p99Ms } = await send({ ...load, url: url + path, headers });
+    const { answered, seconds, p50Ms, p99Ms } = await send({ ...load, origin, targets: all });
     const cpuUs = familyCpuUs(measured.pid) - before;
     return { cpuPerRequestUs: cpuUs / answered, requestsPerSecond: answered / seconds, p50Ms, p99Ms };
   } catch (error) {

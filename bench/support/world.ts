@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -5,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/support/free-port.ts';
 import { startServe, writeKeys } from '../../test/support/serve.ts';
-import { startFakeCluster } from './fake-cluster.ts';
+import type { RequestTarget } from './load.ts';
 import { type Measured, onCore, startMeasured } from './processes.ts';
 
 /** Something that answers requests, under measurement. */
@@ -14,19 +16,25 @@ export interface Contender {
   version: string;
   url: string;
   headers: Record<string, string>;
+  /** What it is asked for, where that is more than one path below its URL. */
+  targets?: readonly RequestTarget[];
   process: Measured;
 }
 
-/** A router of a bench: `url` is that of its sandbox `box`. */
+/** A router of a bench: `url` is that of its first sandbox. */
 export interface BenchRouter extends Contender {
   /** `http://host:port` */
   origin: string;
   adminUrl: string;
 }
 
-/** One sandbox, `box`, on core 1, where the load belongs too; whatever is started ends with it. */
+/** Sandboxes of which each is the same upstream on core 1, where the load belongs too; whatever is started ends with it. */
 export interface World {
   directory: string;
+  /** Path of a sandbox at the router; by default that of the first. */
+  pathOf(index?: number): string;
+  /** What a router asks for. */
+  headers: Record<string, string>;
   upstream: Measured;
   upstreamPort: number;
   /** `serve` in front of the fake cluster on core 0, as one runs it: with a key, and everything on but the access log. */
@@ -49,28 +57,33 @@ export interface RouterStart {
 
 const support = dirname(fileURLToPath(import.meta.url));
 
-/** Starts an upstream and a fake cluster, and moves this process to core 1. */
-export async function startWorld(): Promise<World> {
+/** Starts an upstream and a fake cluster of so many sandboxes, and moves this process to core 1. `upstream` is the script of another one than usual. */
+export async function startWorld({ sandboxes = 1, upstream: upstreamScript = 'upstream.ts' } = {}): Promise<World> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
   const started: { stop(): Promise<unknown> }[] = [];
   onCore(1, process.pid);
   const upstreamPort = await freePort();
   const upstream = await startMeasured(
     process.execPath,
-    [join(support, 'upstream.ts'), String(upstreamPort)],
+    [join(support, upstreamScript), String(upstreamPort), '0.0.0.0'],
     upstreamPort,
   );
   onCore(1, upstream.pid);
-  const cluster = await startFakeCluster([
-    { namespace: 'default', name: 'box', address: '127.0.0.1', port: upstreamPort },
-  ]);
-  started.push({ stop: () => cluster.close() }, upstream);
+  started.push(upstream);
+  // In a process of its own, as the load of this one must not hold it up.
+  const cluster = fork(join(support, 'fake-cluster-process.ts'), [String(sandboxes), String(upstreamPort)]);
+  onCore(1, cluster.pid ?? 0);
+  started.push({ stop: async () => cluster.disconnect() });
+  const [{ kubeconfig: text }] = (await once(cluster, 'message')) as [{ kubeconfig: string }];
   const kubeconfig = join(directory, 'kubeconfig');
-  writeFileSync(kubeconfig, cluster.kubeconfig);
-  const keys = writeKeys(directory, { bench: { tenant: 'default', scopes: ['route'] } });
+  writeFileSync(kubeconfig, text);
+  const keys = writeKeys(directory, { bench: { tenant: 'team-0', scopes: ['route'], namespaces: '*' } });
   const headers = { authorization: `Bearer ${keys.tokens.bench}` };
+  const pathOf = (index = 0) => `/sandbox-${index}.team-${index % 100}`;
   return {
     directory,
+    pathOf,
+    headers,
     upstream,
     upstreamPort,
     keep: (kept) => {
@@ -85,10 +98,10 @@ export async function startWorld(): Promise<World> {
         node: { options: nodeOptions, environment: { SANDBOX_ROUTER_ACCESS_LOG: 'false', ...environment } },
       });
       started.push(router);
-      while (!(await fetch(`${router.adminUrl}/readyz`)).ok) await delay(20);
+      while (!(await fetch(`${router.adminUrl}/readyz`)).ok) await delay(50);
       onCore(core, router.pid);
       const { url: origin, adminUrl } = router;
-      return { name, version: process.version, url: `${origin}/box`, headers, process: router, origin, adminUrl };
+      return { name, version: process.version, url: origin + pathOf(), headers, process: router, origin, adminUrl };
     },
     close: async () => {
       for (const each of started.reverse()) await each.stop();

@@ -71,10 +71,12 @@ export async function startServe(options: {
   process.once('exit', () => child.kill('SIGKILL'));
   let output = '';
   const listening = Promise.withResolvers<void>();
+  let listens = false;
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (chunk: Buffer) => {
       output += chunk.toString();
-      if (/^ *admin +\S+/m.test(output)) listening.resolve();
+      listens ||= /^ *admin +\S+/m.test(output);
+      if (listens) listening.resolve();
     });
   child.once('exit', (code, signal) => listening.reject(new Error(`serve ended with ${code ?? signal}:\n${output}`)));
   await listening.promise;
