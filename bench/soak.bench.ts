@@ -47,7 +47,8 @@ export async function run({ rounds: minutes = 10 }: BenchOptions): Promise<Recor
     while (!(await fetch(`${router.adminUrl}/readyz`)).ok) await delay(50);
 
     const headers = { authorization: `Bearer ${keys.tokens.bench}` };
-    const { answered, seconds } = await send({ url: `${router.url}/box-0/`, headers, connections: 50, seconds: 5 });
+    const targets = [{ path: '/box-0/', headers }];
+    const { answered, seconds } = await send({ origin: router.url, targets, connections: 50, seconds: 5 });
     const requestsPerSecond = Math.round((answered / seconds) * LOAD_SHARE);
     console.log(`Router on core 0; ${SANDBOXES} pods (node:http), fake Kubernetes API and load on core 1.
 Small GETs (90 %), POSTs of 16 KB and answers of 256 KB at ${requestsPerSecond}/s in all, which is ${LOAD_SHARE * 100} % of what one connection pool got alone; as many WebSockets that echo as pods.
