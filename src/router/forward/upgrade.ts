@@ -74,21 +74,9 @@ export function openUpgrade(
       });
       return;
     }
-    socket.write(switchingHead(response, upgrade.rewrite), 'latin1');
-    if (upgrade.head.length > 0) upstreamSocket.write(upgrade.head);
-    const webSocket = /^websocket$/i.test(request.headers.upgrade ?? '');
-    let untrack = () => {};
-    const tunnel = createTunnel({
-      ...upgrade,
-      client: socket,
-      upstream: upstreamSocket,
-      first: upstreamHead,
-      webSocket,
-      mayRedial: () => upgrade.route.sandbox.redials,
-      redial: (pod) => redial(upgrade, pod, response),
-      ended: () => untrack(),
-    });
-    untrack = track(upgrade, tunnel);
+    // The error of a tunnel is the tunnel's.
+    socket.off('error', clientLeft);
+    join(upgrade, response, upstreamSocket, upstreamHead, track);
     settle(101);
   });
   upstream.on('response', (response) => {
@@ -107,6 +95,44 @@ export function openUpgrade(
   upstream.end();
 }
 
+/** Opens the tunnel. On its own, as what its closures see lives as long as it: not what was needed until the answer came. */
+function join(
+  upgrade: UpgradeRequest,
+  response: IncomingMessage,
+  upstream: Socket,
+  first: Buffer,
+  track: (upgrade: UpgradeRequest, tunnel: Tunnel) => () => void,
+): void {
+  const { socket, request, head, timeouts, pacer } = upgrade;
+  socket.write(switchingHead(response, upgrade.rewrite), 'latin1');
+  if (head.length > 0) upstream.write(head);
+  const agreed = agreementOf(response);
+  let untrack = () => {};
+  const tunnel = createTunnel({
+    client: socket,
+    upstream,
+    head: kept(head),
+    first: kept(first),
+    webSocket: /^websocket$/i.test(request.headers.upgrade ?? ''),
+    timeouts,
+    pacer,
+    moved: upgrade.moved,
+    wake: upgrade.wake,
+    mayRedial: () => upgrade.route.sandbox.redials,
+    redial: (pod) => redial(upgrade, pod, agreed),
+    ended: () => untrack(),
+  });
+  upgrade.head = kept(head);
+  untrack = track(upgrade, tunnel);
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Even a slice of no bytes keeps all that it was cut from. */
+function kept(bytes: Buffer): Buffer {
+  return bytes.length === 0 ? NOTHING : bytes;
+}
+
 /** The request as it goes to a pod; not sent before it is ended. */
 function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequest, pod: PodRecord): ClientRequest {
   // Upgrades are of HTTP/1.1, also where a port speaks HTTP/2 besides.
@@ -118,8 +144,7 @@ function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequ
     path,
     method: request.method ?? 'GET',
     headers,
-    agent: false,
-    // Half of a tunnel may end before the other.
+    // Without an agent, as it makes its connection itself. Half of a tunnel may end before the other.
     createConnection: () =>
       dialSandbox({ sandbox: route.sandbox, address: pod.address, port, halfOpen: true }, protocol, tls),
     timeout: timeouts.connectMs,
@@ -136,11 +161,15 @@ function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequ
 const AGREED = ['upgrade', 'sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions'];
 const REDIAL_TIMEOUT_MS = 10_000;
 
+function agreementOf({ headers }: IncomingMessage): (string | undefined)[] {
+  return AGREED.map((name) => headers[name] as string | undefined);
+}
+
 /** Makes the handshake of a WebSocket again with another pod. Rejects unless it ends in the same agreement. */
 function redial(
   upgrade: UpgradeRequest,
   pod: PodRecord,
-  agreed: IncomingMessage,
+  agreed: readonly (string | undefined)[],
 ): Promise<{ upstream: Socket; first: Buffer }> {
   return new Promise((resolve, reject) => {
     const upstream = ask(upgrade, pod);
@@ -152,7 +181,7 @@ function redial(
     upstream.on('upgrade', (response, socket: Socket, first: Buffer) => {
       clearTimeout(timer);
       socket.setTimeout(0);
-      if (AGREED.every((name) => response.headers[name] === agreed.headers[name])) resolve({ upstream: socket, first });
+      if (agreementOf(response).every((value, index) => value === agreed[index])) resolve({ upstream: socket, first });
       else {
         socket.destroy();
         reject(new Error('agreed on something else'));

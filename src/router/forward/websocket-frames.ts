@@ -14,59 +14,70 @@ export interface FrameTracker {
 
 /** A tracker at the beginning of a direction. */
 export function createFrameTracker(): FrameTracker {
-  /** Bytes of the current frame's head that came so far; a head has 2 to 14. */
-  const head = Buffer.alloc(14);
-  let headBytes = 0;
-  let payloadBytes = 0;
+  return new Tracker();
+}
+
+/** A class, as there are two for each of many idle sockets, and closures weigh more. */
+class Tracker implements FrameTracker {
+  /** Bytes of a head that came in parts; a head has 2 to 14. */
+  private head: Buffer | undefined;
+  private headBytes = 0;
+  private payloadBytes = 0;
   /** Whether the current frame carries data: its opcode is below 8. */
-  let data = false;
+  private data = false;
   /** Whether a message goes on in another frame. */
-  let fragmented = false;
+  private fragmented = false;
+
+  atBoundary(): boolean {
+    return this.headBytes === 0 && this.payloadBytes === 0;
+  }
+
+  betweenMessages(): boolean {
+    return this.atBoundary() && !this.fragmented;
+  }
+
+  boundaryIn(chunk: Buffer): number {
+    if (this.atBoundary()) return 0;
+    let position = 0;
+    while (position < chunk.length) {
+      position = this.step(chunk, position);
+      if (this.atBoundary()) return position;
+    }
+    return -1;
+  }
+
+  advance(chunk: Buffer): boolean {
+    let position = 0;
+    let moved = false;
+    while (position < chunk.length) {
+      position = this.step(chunk, position);
+      moved ||= this.data;
+    }
+    return moved;
+  }
 
   /** Consumes bytes of the chunk from `at` up to the end of a frame or of the chunk; returns where it stopped. */
-  function step(chunk: Buffer, at: number): number {
+  private step(chunk: Buffer, at: number): number {
     let position = at;
-    if (payloadBytes === 0) {
+    if (this.payloadBytes === 0) {
+      this.head ??= Buffer.alloc(14);
+      const { head } = this;
       while (position < chunk.length) {
-        head[headBytes++] = chunk[position++] as number;
-        const wanted = headLength(head, headBytes);
-        if (headBytes < wanted) continue;
-        payloadBytes = payloadLength(head);
-        data = ((head[0] as number) & 0x0f) < 8;
-        if (data) fragmented = ((head[0] as number) & 0x80) === 0;
-        headBytes = 0;
-        if (payloadBytes === 0) return position;
+        head[this.headBytes++] = chunk[position++] as number;
+        const wanted = headLength(head, this.headBytes);
+        if (this.headBytes < wanted) continue;
+        this.payloadBytes = payloadLength(head);
+        this.data = ((head[0] as number) & 0x0f) < 8;
+        if (this.data) this.fragmented = ((head[0] as number) & 0x80) === 0;
+        this.headBytes = 0;
+        if (this.payloadBytes === 0) return position;
         break;
       }
     }
-    const taken = Math.min(payloadBytes, chunk.length - position);
-    payloadBytes -= taken;
+    const taken = Math.min(this.payloadBytes, chunk.length - position);
+    this.payloadBytes -= taken;
     return position + taken;
   }
-
-  const atBoundary = () => headBytes === 0 && payloadBytes === 0;
-  return {
-    atBoundary,
-    betweenMessages: () => atBoundary() && !fragmented,
-    boundaryIn: (chunk) => {
-      if (atBoundary()) return 0;
-      let position = 0;
-      while (position < chunk.length) {
-        position = step(chunk, position);
-        if (atBoundary()) return position;
-      }
-      return -1;
-    },
-    advance: (chunk) => {
-      let position = 0;
-      let moved = false;
-      while (position < chunk.length) {
-        position = step(chunk, position);
-        moved ||= data;
-      }
-      return moved;
-    },
-  };
 }
 
 /** A close frame as a server sends it (RFC 6455 section 5.5.1); the reason has at most 123 bytes. */
