@@ -18,29 +18,51 @@ import { startUp } from '../test/support/up.ts';
 import type { BenchOptions } from './run.ts';
 import { cpuTimeUs, residentBytes } from './support/processes.ts';
 import { machine, percentile } from './support/statistics.ts';
+import { measureFill } from './support/template-fill.ts';
 
-export const description = 'warm claims per second, from creating a claim over HTTPS to seeing it Ready in a watch';
+export const description =
+  'warm claims per second to Ready; pools filled from a template snapshot against bare "runsc restore"';
 
 /** Claims that are under way at once: each that gets Ready is followed by the next. */
 const UNDER_WAY = 16;
+/** Claims before those that are measured: the first of a process run code that was never run. */
+const WARM_UP = 100;
 const FILL_MS = 600_000;
 /** Members of the pool for each claim: a pool that runs low is refilled, and starting processes costs more than claims do. */
 const MEMBERS_PER_CLAIM = 1.15;
+/** Members of the pool that is filled from a snapshot, and how often. */
+const COPIES = 24;
+const FILLS = 3;
+
+/** Warm claims, then copies. */
+export async function run(options: BenchOptions): Promise<Record<string, unknown>> {
+  const claims = await measureClaims(options);
+  console.log(`
+A pool of gVisor sandboxes filled from its template's snapshot, from 0 to ${COPIES} Ready, and as many bare "runsc restore" of the same snapshot, in turn, ${FILLS} times:
+  a bare restore ends when the port of the container accepts; its networks are made before, and as many are under way at once as suits the machine
+`);
+  const templateFill = await measureFill(COPIES, FILLS);
+  console.log(`pool                ${templateFill.poolPerSecond} sandboxes/s
+bare runsc restore  ${templateFill.barePerSecond} containers/s (${templateFill.bareAtOnce} at once)
+ratio               ${templateFill.ratio}`);
+  return { ...claims, templateFill };
+}
 
 /** Claims everything that a pool of sleeping processes holds, as fast as claims get Ready. */
-export async function run({ rounds = 1000 }: BenchOptions): Promise<Record<string, unknown>> {
+async function measureClaims({ rounds = 1000 }: BenchOptions): Promise<Record<string, unknown>> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
-  const command = [process.execPath, join(projectRoot, 'src/cli/main.ts'), 'up'];
+  const command = [process.execPath, join(projectRoot, 'src/cli/launch.mjs'), 'up'];
   const up = await startUp({ directory, runtime: 'process', command });
   const client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
   try {
-    const replicas = Math.ceil(rounds * MEMBERS_PER_CLAIM);
-    console.log(`Warm claims: ${rounds} claims, ${UNDER_WAY} under way at once, on a filled pool of ${replicas} sleeping processes.
+    const replicas = Math.ceil((rounds + WARM_UP) * MEMBERS_PER_CLAIM);
+    console.log(`Warm claims: ${rounds} claims, ${UNDER_WAY} under way at once, on a filled pool of ${replicas} sleeping processes, after ${WARM_UP} to warm up.
   a claim takes from sending its POST to the watch event that says Ready; API, controllers, router and pool are one process
 `);
     const filledMs = await fillPool(client, replicas);
+    await claimAll(client, 'warm-up', WARM_UP);
     const cpuBefore = cpuTimeUs(up.pid);
-    const { samples, elapsedMs, warm } = await claimAll(client, rounds);
+    const { samples, elapsedMs, warm } = await claimAll(client, 'claim', rounds);
     const cpuMs = (cpuTimeUs(up.pid) - cpuBefore) / 1000;
     const figures = {
       claimsPerSecond: Math.round(rounds / (elapsedMs / 1000)),
@@ -91,7 +113,7 @@ async function fillPool(client: HttpResourceClient, replicas: number): Promise<n
   return performance.now() - startedAt;
 }
 
-async function claimAll(client: HttpResourceClient, count: number) {
+async function claimAll(client: HttpResourceClient, prefix: string, count: number) {
   const closing = new AbortController();
   const waiting = new Map<string, (claim: SandboxClaim) => void>();
   const { resourceVersion } = await client.list(SANDBOX_CLAIMS, { limit: 1 });
@@ -109,7 +131,7 @@ async function claimAll(client: HttpResourceClient, count: number) {
   let next = 0;
   const worker = async () => {
     for (let index = next++; index < count; index = next++) {
-      const name = `bench-claim-${index}`;
+      const name = `bench-${prefix}-${index}`;
       const sentAt = performance.now();
       const ready = new Promise<SandboxClaim>((resolve) => waiting.set(name, resolve));
       await create(client, SANDBOX_CLAIMS, name, { warmPoolRef: { name: 'bench' } });
