@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Http2Settings } from '../config/index.ts';
+import { takeHttp2Requests } from './front-http2.ts';
 import { createFrontListener, type TlsOptions } from './front-listener.ts';
-import { asUpgrade, createHttp2Edge, type Http2Edge, type Http2EdgeOptions, Http2Tunnel } from './http2/index.ts';
-import { problemBytes, sendProblem } from './problem.ts';
+import { createHttp2Edge, type Http2Edge, type Http2EdgeOptions } from './http2/index.ts';
+import { problemBytes } from './problem.ts';
 import type { SandboxProxy } from './proxy/index.ts';
 import { isWakeUrl } from './wake/index.ts';
 
@@ -17,8 +17,6 @@ const MAX_HEADER_BYTES = 32_768;
 const HEAD_TIMEOUT_MS = 30_000;
 /** How long a connection without a request is kept. */
 const KEEP_ALIVE_MS = 75_000;
-
-const NOTHING = Buffer.alloc(0);
 
 /** The server that clients talk to. */
 export interface FrontServer {
@@ -88,24 +86,7 @@ export function createFrontServer(
       server.on('request', take);
       server.on('checkContinue', takeExpecting);
       server.on('upgrade', upgrade);
-      http2.server.on('request', (request, response) =>
-        whileWanted(response, () => take(request as never, response as never)),
-      );
-      http2.server.on('checkContinue', (request, response) =>
-        whileWanted(response, () => takeExpecting(request as never, response as never)),
-      );
-      http2.server.on('connect', (request: Http2ServerRequest, response: Http2ServerResponse) => {
-        if (response.destroyed) return;
-        const asked = asUpgrade(request);
-        if (asked !== undefined)
-          upgrade(asked as never, new Http2Tunnel(asked.stream, asked.headers['sec-websocket-key'] ?? ''), NOTHING);
-        else
-          sendProblem(
-            response as never,
-            { code: 'bad_request', detail: 'CONNECT opens WebSockets alone here (RFC 8441).' },
-            randomUUID(),
-          );
-      });
+      takeHttp2Requests(http2.server, { take, takeExpecting, upgrade }, MAX_HEADER_BYTES);
       return server;
     },
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
@@ -121,11 +102,6 @@ export function createFrontServer(
       http2.drain();
     },
   };
-}
-
-/** What a client took back before it was heard of is nobody's business, least of all a sandbox's. */
-function whileWanted(response: Http2ServerResponse, handle: () => void): void {
-  if (!response.destroyed) handle();
 }
 
 /** `/-/…` and `/healthz` are the router's own; on a sandbox's own origin only `/-/link/…`, as its cookie can be set nowhere else, and the state of a wake, for the page that waits for it. */

@@ -175,6 +175,17 @@ describe('HTTP/2 at the edge, to sandboxes of HTTP/1.1', { timeout: 120_000 }, (
     });
   });
 
+  it('nor does one whose length nobody knew', async () => {
+    const upstream = await wire.upstream();
+    const answer = (await client()).send({ ':path': `/box:${upstream.port}/` });
+    const sandbox = await upstream.accept();
+    await sandbox.takeHead();
+    sandbox.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n');
+    await sandbox.wait('the first half is on its way', () => sandbox.socket.writableLength === 0);
+    sandbox.socket.end();
+    await assert.rejects(answer, (error: ResetError) => error.code === constants.NGHTTP2_INTERNAL_ERROR);
+  });
+
   it('neither side is read faster than the other takes it', async () => {
     const upstream = await wire.upstream();
     const connection = await client();
@@ -248,6 +259,25 @@ describe('HTTP/2 at the edge, to sandboxes of HTTP/1.1', { timeout: 120_000 }, (
     assert.doesNotMatch(wire.router.output(), /secret=1/);
     const metrics = await (await fetch(`${wire.router.adminUrl}/metrics`)).text();
     assert.match(metrics, /^sandbox_router_http2_connections [1-9]/m);
+  });
+
+  it('a router that goes sends its clients away, and finishes what it has begun', async () => {
+    const other = await startWire('shutdownDelay: 300ms\n');
+    const upstream = await other.upstream();
+    const connection = await http2Client(other.router.url, other.token);
+    open.push(connection);
+    const told: [code: number, lastStreamId: number][] = [];
+    connection.session.on('goaway', (code, lastStreamId) => told.push([code, lastStreamId]));
+    const answer = connection.send({ ':path': `/box:${upstream.port}/` });
+    const sandbox = await upstream.accept();
+    await sandbox.takeHead();
+    const stopped = other.router.stop('SIGTERM');
+    await until('it was told', () => told.length > 0);
+    assert.deepEqual(told[0], [constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1], 'what is on its way is still taken');
+    sandbox.write(OK);
+    assert.equal((await answer).body, 'ok');
+    assert.equal(await stopped, 0);
+    await other.close();
   });
 
   it('nghttp, h2load and curl get what they ask for', async () => {

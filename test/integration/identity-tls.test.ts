@@ -9,6 +9,7 @@ import { connect } from 'node:tls';
 import { type KeyPair, makeAuthority, makeServerCertificate } from '../../src/engine/api/tls/make-certificate.ts';
 import { NAMESPACES } from '../../src/kubernetes/index.ts';
 import { type ClientNames, makeClientCertificate } from '../support/certificates.ts';
+import { http2Client } from '../support/http2-client.ts';
 import type { ServeProcess } from '../support/serve.ts';
 import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -127,6 +128,14 @@ mtls:
       const answer = await send(target, client);
       assert.equal(answer.status, expected, answer.body);
     });
+
+  it('a certificate counts for each request of a connection of HTTP/2', async () => {
+    const { certificatePem: cert, keyPem: key } = await makeClientCertificate(clients, agentOf('tenant-a'));
+    const connection = await http2Client(router.url, undefined, { ca: servers.certificatePem, cert, key });
+    assert.equal((await connection.send({ ':path': '/box/' })).status, 200);
+    assert.equal((await connection.send({ ':path': '/box.tenant-b/' })).status, 404);
+    connection.close();
+  });
 
   it('a certificate cut short or changed makes no connection, and none at all is nobody', async () => {
     const client = await makeClientCertificate(clients, agentOf('tenant-a'));

@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Metadata } from '@grpc/grpc-js';
 import { request } from 'undici';
 import WebSocket from 'ws';
 import { PODS, SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
 import type { WakeStatus } from '../../src/router/wake/wake-status.ts';
 import { projectRoot } from '../support/checkout.ts';
+import { grpcClient, startGrpcSandbox } from '../support/grpc-sandbox.ts';
+import { http2Client } from '../support/http2-client.ts';
 import { type PythonEnvironment, pythonEnvironment } from '../support/python.ts';
 import { type RawAnswer, rawRequest } from '../support/raw-request.ts';
 import type { ServeProcess } from '../support/serve.ts';
@@ -325,5 +328,36 @@ describe('a paused sandbox on a real API server', {
       );
       assert.equal(monitored, true);
     });
+  });
+
+  it('is woken by a request of HTTP/2, which tells how long that took', async () => {
+    await asleep('over-h2');
+    const connection = await http2Client(router.url, world.token);
+    const answer = await connection.send({ ':path': '/over-h2/hello' });
+    assert.deepEqual([answer.status, JSON.parse(answer.body).url], [200, '/hello']);
+    assert.match(String(answer.headers['server-timing']), /wake/);
+    connection.close();
+  });
+
+  it('is woken by a call of gRPC, which has its answer as if nothing had happened', async () => {
+    const grpc = await startGrpcSandbox();
+    const name = 'grpc-asleep';
+    const annotations = { 'sandbox-router/port': String(grpc.port), 'sandbox-router/protocol': `${grpc.port}=h2c` };
+    await createReady(world.client, echoSandbox(name, { metadata: { annotations } }));
+    await until('the router knows it', async () => (await viewOf(name)).state === 'running');
+    await pause(world.client, name);
+    await until('the router knows that it is paused', async () => (await viewOf(name)).state === 'paused');
+    const client = grpcClient(new URL(router.url).host, `${name}.localhost`);
+    const metadata = new Metadata();
+    metadata.set('authorization', authorization);
+    const answer = await new Promise((resolve, reject) =>
+      client.unary(Buffer.from('hello'), metadata, (error: Error | null, reply: Buffer) =>
+        error === null ? resolve(String(reply)) : reject(error),
+      ),
+    );
+    assert.equal(answer, 'hello');
+    assert.equal(await modeOf(name), 'Running');
+    client.close();
+    grpc.kill();
   });
 });

@@ -41,7 +41,7 @@ export interface GrpcSandbox {
   kill(): void;
 }
 
-/** Starts it on loopback. Calls: `Unary` echoes; its metadata too, in trailers; `fail` fails with status 9, `hang` never answers. */
+/** Starts it on every address. Calls: `Unary` echoes; its metadata too, in trailers; `fail` fails with status 9, `hang` never answers. */
 export async function startGrpcSandbox(): Promise<GrpcSandbox> {
   const server = new Server();
   let cancelled = 0;
@@ -87,7 +87,7 @@ export async function startGrpcSandbox(): Promise<GrpcSandbox> {
     },
   });
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync('0.0.0.0:0', ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     ),
   );

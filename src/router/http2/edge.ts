@@ -66,7 +66,8 @@ export function createHttp2Edge(http1: Server, options: Http2EdgeOptions): Http2
     session.once('close', () => sessions.delete(session));
     boundControlFrames(session, options, () => {
       options.abused('control_flood');
-      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      session.destroy();
     });
     closeWhenIdle(session, options.idleMs);
     if (draining) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);

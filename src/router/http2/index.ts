@@ -3,6 +3,6 @@
  * nothing of sandboxes. What it costs a client to misbehave is bounded here (docs/security.md).
  */
 export { createHttp2Edge, type Http2Abuse, type Http2Edge, type Http2EdgeOptions } from './edge.ts';
-export { asUpgrade } from './request.ts';
+export { asUpgrade, type EdgeRequest } from './request.ts';
 export type { EdgeResponse } from './response.ts';
 export { Http2Tunnel } from './tunnel.ts';

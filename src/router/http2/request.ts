@@ -13,6 +13,8 @@ export class EdgeRequest extends Http2ServerRequest {
   override readonly connection: Socket;
   /** Whether the whole body was read; one that broke off is not complete. */
   override complete = false;
+  /** Size of its header fields, as SETTINGS_MAX_HEADER_LIST_SIZE counts. */
+  readonly headerBytes: number;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -24,10 +26,18 @@ export class EdgeRequest extends Http2ServerRequest {
     super(stream, headers, options, ordinaryHeaders(rawHeaders, !stream.endAfterHeaders));
     this.socket = socketOf(stream);
     this.connection = this.socket;
+    this.headerBytes = sizeOf(rawHeaders);
     this.once('end', () => {
       this.complete = true;
     });
   }
+}
+
+/** RFC 9113 section 10.5.1. */
+function sizeOf(raw: readonly string[]): number {
+  let bytes = raw.length * 16;
+  for (const text of raw) bytes += text.length;
+  return bytes;
 }
 
 /** Makes of an extended CONNECT (RFC 8441) the upgrade that it stands for; undefined for any other CONNECT. */

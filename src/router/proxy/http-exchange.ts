@@ -110,6 +110,9 @@ export class HttpExchange implements ForwardRequest {
   streaming(headers: readonly string[]): void {
     this.events = isEventStream(headers);
     this.answered();
+    // What goes the other way meanwhile is use as well; whoever sends the body has set it flowing.
+    if (this.target.intent === 'use')
+      this.body?.on('data', () => this.activity.touch(this.target.route, performance.now(), this.exchange));
   }
 
   private answered(): void {
