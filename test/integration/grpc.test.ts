@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { Metadata, type ServiceError } from '@grpc/grpc-js';
 import { type GrpcSandbox, grpcClient, startGrpcSandbox } from '../support/grpc-sandbox.ts';
-import { http2Client } from '../support/http2-client.ts';
+import { answerOf, http2Client } from '../support/http2-client.ts';
 import { until } from '../support/until.ts';
 import { startWire, type Wire } from '../support/wire.ts';
 
@@ -259,9 +259,49 @@ describe('gRPC through the router, to sandboxes of HTTP/2', { timeout: 120_000 }
     const moved = await fetch(`${url}/moved`, { headers: authorization, redirect: 'manual' });
     assert.deepEqual([moved.status, moved.headers.get('location')], [302, `/box:${odd.port}/elsewhere`]);
     const raw = await wire.client();
-    raw.write(`${wire.head('POST /', odd.port, ['Transfer-Encoding: chunked', 'TE: trailers'])}2\r\nhi\r\n0\r\n\r\n`);
+    const trailers = 'Connection: x\r\nTE: x\r\nX-Fine: 1\r\n';
+    raw.write(
+      `${wire.head('POST /', odd.port, ['Transfer-Encoding: chunked', 'TE: trailers'])}2\r\nhi\r\n0\r\n${trailers}\r\n`,
+    );
     await raw.takeHead();
     assert.deepEqual(await raw.takeChunked(), { data: 'hi', trailers: 'x-sum: 1\r\n' });
+  });
+
+  it('what is announced before an answer, and what follows a body, goes by in both directions', async () => {
+    const odd = await oddSandbox((stream) => {
+      let sum = 'none';
+      stream.additionalHeaders({ ':status': 103, link: '</a>; rel=preload' });
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.on('trailers', (trailers) => {
+        sum = String(trailers['x-sum']);
+      });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-seen': sum }));
+      stream.pipe(stream);
+    });
+    const connection = await http2Client(wire.router.url, wire.token);
+    clients.push(connection);
+    const stream = connection.session.request(
+      { ':method': 'POST', ':path': `/box:${odd.port}/`, authorization: `Bearer ${wire.token}` },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': '42' }));
+    stream.end('hello');
+    const { interim, body, trailers } = await answerOf(stream);
+    assert.deepEqual([interim[0]?.link, body, trailers['x-seen']], ['</a>; rel=preload', 'hello', '42']);
+  });
+
+  it('a head that is all of an answer stays so, as does the status of a call that was refused', async () => {
+    const odd = await oddSandbox((stream) =>
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5' }, { endStream: true }),
+    );
+    const connection = await http2Client(wire.router.url, wire.token);
+    clients.push(connection);
+    const grpc = { ':method': 'POST', 'content-type': 'application/grpc' };
+    for (const path of [`/box:${odd.port}/`, '/nobody/']) {
+      const stream = connection.open({ ...grpc, ':path': path }, true);
+      const [headers, flags] = await once(stream, 'response');
+      assert.deepEqual([headers['grpc-status'], flags & constants.NGHTTP2_FLAG_END_STREAM], ['5', 1]);
+    }
   });
 
   it('connections of a pod are cut the moment that the sandbox has another', async () => {

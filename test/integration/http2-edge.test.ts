@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { constants } from 'node:http2';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { answerOf, type Http2Connection, http2Client, type ResetError } from '../support/http2-client.ts';
+import { answerOf, type Http2Connection, http2Client, ResetError } from '../support/http2-client.ts';
 import { until } from '../support/until.ts';
 import { startWire, type Wire } from '../support/wire.ts';
 
@@ -209,6 +210,40 @@ describe('HTTP/2 at the edge, to sandboxes of HTTP/1.1', { timeout: 120_000 }, (
     // Kernel buffers of four sockets take some of it.
     assert.ok(sandbox.socket.writableLength > 32 << 20, `${sandbox.socket.writableLength} bytes of the answer wait`);
     assert.ok(stream.writableLength > 32 << 20, `${stream.writableLength} bytes of the body wait`);
+  });
+
+  it('a sandbox that answers what HTTP/2 has no place for is wrong, and harms nobody', async () => {
+    const connection = await client();
+    for (const [answer, expected] of [
+      ['HTTP/1.1 200 OK\r\nTE: gzip\r\nContent-Length: 2\r\n\r\nok', 502],
+      ['HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nok', 502],
+      [
+        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nConnection: x\r\nTE: x\r\nX-Sum: 1\r\n\r\n',
+        200,
+      ],
+    ] as const) {
+      const upstream = await wire.upstream(async (sandbox) => {
+        await sandbox.takeHead();
+        sandbox.write(answer);
+      });
+      const { status, trailers } = await connection.send({ ':path': `/box:${upstream.port}/` });
+      assert.equal(status, expected, answer);
+      if (status === 200) assert.deepEqual(Object.keys(trailers), ['x-sum']);
+    }
+    const upstream = await wire.upstream(async (sandbox) => {
+      const [key = ''] = (await sandbox.takeHead()).values('sec-websocket-key');
+      const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+      sandbox.write(
+        `HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nTE: x\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      );
+    });
+    const tunnel = connection.open({
+      ':method': 'CONNECT',
+      ':protocol': 'websocket',
+      ':path': `/box:${upstream.port}/`,
+    });
+    await assert.rejects(answerOf(tunnel), ResetError);
+    assert.equal((await connection.send({ ':path': '/healthz' })).status, 200);
   });
 
   it('a problem is answered as over HTTP/1.1; a body that nobody reads is stopped without an error', async () => {

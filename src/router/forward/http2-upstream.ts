@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { createUpstreamSessions, type UpstreamSession } from './http2-sessions.ts';
+import { trailersByName } from './trailers.ts';
 import type { DispatcherConnections } from './upstream/index.ts';
 
 /** A pod that speaks HTTP/2, asked as undici asks one of HTTP/1.1: whoever forwards sees no difference. */
@@ -157,9 +158,13 @@ class Http2Exchange implements Dispatcher.DispatchController {
   private end(): void {
     if (this.over || this.stream === undefined || (this.stream.rstCode ?? 0) !== constants.NGHTTP2_NO_ERROR) return;
     if (this.missing > 0) return;
-    this.over = true;
     this.stopBody();
-    this.handler.onResponseEnd?.(this, {});
+    try {
+      this.handler.onResponseEnd?.(this, {});
+      this.over = true;
+    } catch (error) {
+      this.fail(error as Error);
+    }
   }
 
   private broken(error: StreamFailure, first: boolean, connectionLost: boolean): void {
@@ -204,7 +209,7 @@ class Http2Exchange implements Dispatcher.DispatchController {
     });
     stream.once('wantTrailers', () => {
       const trailers = (body as { rawTrailers?: string[] }).rawTrailers ?? [];
-      stream.sendTrailers(byName(trailers));
+      stream.sendTrailers(trailersByName(trailers));
     });
   }
 
@@ -229,14 +234,4 @@ function withoutPseudo(raw: string[]): string[] {
   let from = 0;
   while (raw[from]?.startsWith(':') === true) from += 2;
   return raw.slice(from);
-}
-
-function byName(flat: readonly string[]): Record<string, string[]> {
-  const values: Record<string, string[]> = {};
-  for (let index = 0; index < flat.length; index += 2) {
-    const name = (flat[index] as string).toLowerCase();
-    values[name] ??= [];
-    values[name].push(flat[index + 1] as string);
-  }
-  return values;
 }

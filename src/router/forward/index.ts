@@ -6,6 +6,7 @@ export { createUpstreamPools, type UpstreamPools } from './pools.ts';
 export { type ScannedHeaders, scanHeaders } from './request-headers.ts';
 export type { BrowserRewrite, RewriteContext } from './response-headers.ts';
 export type { SandboxTls } from './sandbox-tls.ts';
+export { trailersByName } from './trailers.ts';
 export type { WakeRefusal } from './tunnel.ts';
 export { createTunnels, type Tunnels } from './tunnels.ts';
 export { webSocketRefusal } from './websocket-refusal.ts';

@@ -90,7 +90,8 @@ export function createHttp2Edge(http1: Server, options: Http2EdgeOptions): Http2
     server,
     drain: () => {
       draining = true;
-      for (const session of sessions) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+      for (const session of sessions)
+        if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
     },
     close: () => {
       undecided.settle();

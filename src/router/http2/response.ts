@@ -1,5 +1,6 @@
 import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { trailersByName } from '../forward/index.ts';
 import { grpcStatus, isGrpc } from '../grpc.ts';
 import { socketOf } from './sockets.ts';
 
@@ -50,7 +51,7 @@ export class EdgeResponse extends Http2ServerResponse {
   /** Trailers as pairs. */
   override addTrailers(pairs: unknown): void {
     const flat = Array.isArray(pairs) ? (pairs as string[][]).flat() : Object.entries(pairs as object).flat();
-    super.addTrailers(valuesByName(flat) as never);
+    super.addTrailers(trailersByName(flat) as never);
   }
 
   override end(...last: unknown[]): this {

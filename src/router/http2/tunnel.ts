@@ -87,8 +87,13 @@ export class Http2Tunnel extends Duplex {
     }
     if (status === 101 && this.key !== '' && accept !== acceptOf(this.key))
       return new Error('the sandbox did not accept this WebSocket');
-    this.stream.respond([':status', status === 101 ? '200' : String(status), ...headers] as never);
-    return undefined;
+    try {
+      this.stream.respond([':status', status === 101 ? '200' : String(status), ...headers] as never);
+      return undefined;
+    } catch (error) {
+      // A status or a field that HTTP/2 does not know.
+      return error as Error;
+    }
   }
 
   override _final(done: () => void): void {
