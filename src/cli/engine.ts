@@ -48,6 +48,7 @@ export async function startConfiguredEngine(settings: Settings): Promise<Configu
       imageLayoutsDirectory: resolve(settings.imageLayouts ?? join(settings.stateDir, 'images')),
       nameServers: settings.nameServers.map(parseNameServer),
       prepared: { count: settings.preparedSandboxes, bytes: settings.preparedBytes },
+      idleCpuFloorMillicores: settings.idleCpuFloorMillicores,
       environment: process.env,
       progress: withProgress,
       report,

@@ -171,10 +171,10 @@ function auditWriterOf({ auditLog }: Settings): LineWriter | undefined {
 
 /** `alone`: this router has the API to itself, and the engine behind it snapshots what it pauses. */
 function idleOptions(settings: Settings, client: HttpResourceClient, alone: boolean): IdleOptions {
-  const defaultTimeoutMs = settings.idleTimeoutMs;
-  if (alone) return { defaultTimeoutMs, reportIntervalMs: 0, lease: undefined, podSnapshots: async () => false };
+  const common = { defaultTimeoutMs: settings.idleTimeoutMs, cpuFloorMillicores: settings.idleCpuFloorMillicores };
+  if (alone) return { ...common, reportIntervalMs: 0, lease: undefined, podSnapshots: async () => false };
   return {
-    defaultTimeoutMs,
+    ...common,
     reportIntervalMs: settings.activityIntervalMs,
     lease: { namespace: settings.leaseNamespace, name: IDLE_LEASE_NAME },
     podSnapshots: async () =>

@@ -5,4 +5,11 @@ export { ConfigError, type ConfigSources, loadSettings } from './load.ts';
 export { type ConfiguredCommand, flagOf, type Setting, type Settings, settings, variableOf } from './settings.ts';
 export type { SandboxLimits, TenantLimits, TenantSettings } from './tenants.ts';
 export { DEFAULT_TIMEOUTS, parseTimeoutList, type Timeouts } from './timeouts.ts';
-export { isLoopback, nearest, parseDurationMs, parseListenAddress, parseNameServer } from './values.ts';
+export {
+  isLoopback,
+  nearest,
+  parseDurationMs,
+  parseListenAddress,
+  parseMillicores,
+  parseNameServer,
+} from './values.ts';

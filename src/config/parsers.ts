@@ -1,4 +1,4 @@
-import { parseDurationMs, parseListenAddress, parseNameServer } from './values.ts';
+import { parseDurationMs, parseListenAddress, parseMillicores, parseNameServer } from './values.ts';
 
 /** `host:port`, checked and left as it is. */
 export function listenAddress(raw: unknown): string {
@@ -64,4 +64,9 @@ export function countOrZero(raw: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
     throw new Error('must be a whole number, 0 or more');
   return value;
+}
+
+/** Thousandths of a CPU; 0 for none. */
+export function millicores(raw: unknown): number {
+  return parseMillicores(typeof raw === 'number' ? String(raw) : text(raw));
 }

@@ -8,6 +8,7 @@ import {
   duration,
   durationOrNever,
   listenAddress,
+  millicores,
   nameServers,
   oneOf,
   text,
@@ -387,6 +388,14 @@ export const settings = {
     default: 0,
     commands: routers,
     parse: durationOrNever,
+  }),
+  idleCpuFloorMillicores: define({
+    key: 'idleCpuFloor',
+    description: 'CPU from which on its use keeps a sandbox awake (100m, 0.5), 0 for none; sandboxes may have another',
+    placeholder: 'cpu',
+    default: 0,
+    commands: all,
+    parse: millicores,
   }),
   activityIntervalMs: define({
     key: 'activityInterval',

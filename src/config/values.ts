@@ -58,3 +58,11 @@ export function parseNameServer(value: string): { address: string; port: number 
     );
   return { address, port };
 }
+
+/** Thousandths of a CPU of a Kubernetes quantity such as `100m`, `0.5` or `1`. @throws Error that says what is wanted */
+export function parseMillicores(text: string): number {
+  const [, number, milli] = /^(\d{1,6}(?:\.\d{1,3})?)(m?)$/.exec(text) ?? [];
+  if (number === undefined || (milli === 'm' && number.includes('.')))
+    throw new Error('must be an amount of CPU such as 100m or 0.5, 0 for none');
+  return Math.round(Number(number) * (milli === 'm' ? 1 : 1000));
+}

@@ -47,6 +47,8 @@ export interface EngineOptions {
   nameServers?: readonly NameServer[];
   /** Bounds of the containers that are kept ready for sandboxes to be woken. */
   prepared: PreparedLimits;
+  /** CPU from which on its use keeps a sandbox awake, in thousandths; none without it. */
+  idleCpuFloorMillicores?: number;
   environment: NodeJS.ProcessEnv;
   progress: Progress;
   report(what: string, error: unknown): void;
@@ -147,6 +149,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     logs,
     engineDirectory,
     prepared: options.prepared,
+    idleCpuFloorMillicores: options.idleCpuFloorMillicores ?? 0,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
     ...(guarded === undefined ? {} : { nameServer: gatewayOf(guarded) }),
     failed: report,

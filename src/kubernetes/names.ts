@@ -71,6 +71,10 @@ export const BUSY_PORT_ANNOTATION = 'sandbox-router/busy-port';
 export const LAST_ACTIVE_ANNOTATION = 'sandbox-router/last-active';
 /** Annotation on an Event of a Sandbox: what its message says, as JSON for programs. */
 export const LEDGER_ANNOTATION = 'sandbox-router/ledger';
+/** Annotation on a Sandbox: CPU (`100m`, `0.5`; `0` for none) from which on its use counts as use of the sandbox. */
+export const IDLE_CPU_FLOOR_ANNOTATION = 'sandbox-router/idle-cpu-floor';
+/** Annotation on a Pod: when it last used more CPU than that (RFC 3339). Written by the engine; elsewhere the metrics API tells. */
+export const CPU_ACTIVE_ANNOTATION = 'sandbox-router/cpu-active';
 /** Annotation on a Sandbox: a router is about to pause it (since when, as RFC 3339, and a random word). Whoever uses it takes the annotation off, and with that calls the pause off. */
 export const DRAINING_ANNOTATION = 'sandbox-router/draining';
 /** Label on a Pod: its egress class. */
@@ -89,7 +93,7 @@ export const COLD_START_ANNOTATION = 'sandbox-router/cold-start';
 export const CHECKPOINT_ANNOTATION = 'sandbox-router/checkpoint';
 /** Annotation on a Pod: start by restoring this snapshot. */
 export const RESTORE_ANNOTATION = 'sandbox-router/restore-from';
-/** Pod condition: True once the snapshot asked for is durable and the processes are stopped; False (with the cause) if it failed and the Pod runs on. */
+/** Pod condition: Unknown while a checkpoint is being taken; True once it is durable and the processes are stopped; False (with the cause) if it failed and the Pod runs on. */
 export const CHECKPOINTED_CONDITION = 'sandbox-router/Checkpointed';
 
 /**

@@ -17,7 +17,14 @@ import { createLines, createTrustedProxies, createTunnels, createUpstreamPools }
 import { createFrontServer } from './front-server.ts';
 import { ANONYMOUS } from './identity/index.ts';
 import { idleTimeouts } from './idle-pausing.ts';
-import { createLedger, createTransitions, createUses, type Ledger, type Transitions } from './ledger/index.ts';
+import {
+  createLedger,
+  createTransitions,
+  createUses,
+  type Ledger,
+  type Transitions,
+  type Uses,
+} from './ledger/index.ts';
 import { recordRefusal, recordWake } from './ledger-of-requests.ts';
 import type { FrontOptions } from './options.ts';
 import { createAwakeCount, createLimits, type Policy, refusedByClass, type Tenant } from './policy/index.ts';
@@ -40,6 +47,7 @@ export interface Front {
   /** What was used of late: for whoever pauses the rest. */
   activity: ActivityTracker;
   ledger: Ledger;
+  uses: Uses;
   transitions: Transitions;
   /** @throws Error with the system's code, such as EADDRINUSE */
   listen(address: { host: string; port: number; exclusive?: boolean; reusePort?: boolean }): Promise<void>;
@@ -212,6 +220,7 @@ export function createFront(
     metrics,
     activity,
     ledger,
+    uses,
     transitions,
     listen: async (listen) => void (await fastify.listen(listen)),
     close: async (delayMs) => {

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type HttpResourceClient, startLeaderElection } from '../kubernetes/index.ts';
 import type { FollowedCluster } from './cluster.ts';
-import type { Ledger, Transitions } from './ledger/index.ts';
+import type { Ledger, Transitions, Uses } from './ledger/index.ts';
 import type { IdleOptions } from './options.ts';
 import type { Policy } from './policy/index.ts';
 import type { Route } from './table/index.ts';
-import { type ActivityTracker, createIdlePauser } from './wake/index.ts';
+import { type ActivityTracker, createCpuUsage, createIdlePauser } from './wake/index.ts';
 
 /** What pausing idle sandboxes needs. */
 export interface IdlePausingOptions {
@@ -15,6 +15,9 @@ export interface IdlePausingOptions {
   cluster: FollowedCluster;
   policy: Policy;
   activity: ActivityTracker;
+  /** All if empty. */
+  namespaces: readonly string[];
+  uses: Uses;
   ledger: Ledger;
   transitions: Transitions;
   /** Brings `activity` up to date where other processes answer requests. */
@@ -48,6 +51,14 @@ export function startIdlePausing(options: IdlePausingOptions): { close(): Promis
           identity: `${hostname()}-${randomUUID().slice(0, 8)}`,
           failed: (error) => report('choosing the router that pauses idle sandboxes', error),
         });
+  const cpuFloorMillicoresOf = ({ sandbox }: Route) => sandbox.cpuFloorMillicores ?? idle.cpuFloorMillicores;
+  const cpuUsage = createCpuUsage({
+    read: client.read,
+    table: cluster.table,
+    namespaces: options.namespaces,
+    floorMillicoresOf: cpuFloorMillicoresOf,
+    failed: report,
+  });
   const pauser = createIdlePauser({
     ...idle,
     client,
@@ -58,6 +69,10 @@ export function startIdlePausing(options: IdlePausingOptions): { close(): Promis
     idleTimeoutMsOf: idleTimeouts(policy, idle),
     transitions,
     ledger,
+    uses: options.uses,
+    cpuFloorMillicoresOf,
+    // An engine says it itself, by an annotation.
+    ...(idle.reportIntervalMs === 0 ? {} : { askCpuUsage: cpuUsage.ask }),
     knownSinceMs: cluster.knownSinceMs,
     isLeader: () => cluster.isSynced() && (election === undefined || election.isLeader()),
     paused: options.paused,

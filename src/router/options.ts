@@ -93,6 +93,8 @@ export interface BrowserSettings {
 export interface IdleOptions {
   /** For sandboxes without an annotation; 0 for never. */
   defaultTimeoutMs: number;
+  /** CPU from which on its use counts where a sandbox has no floor of its own, in thousandths; 0 for none. */
+  cpuFloorMillicores: number;
   /** How often activity is told to other routers in front of the same cluster; 0 where this is the only one. */
   reportIntervalMs: number;
   /** Lease by which routers choose the one that pauses; undefined where there is only one. */

@@ -30,6 +30,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     cluster,
     activity: front.activity,
     ledger: front.ledger,
+    uses: front.uses,
     transitions: front.transitions,
     paused: front.metrics.idlePause,
   });

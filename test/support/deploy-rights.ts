@@ -23,7 +23,7 @@ export function testRights(session: () => ClusterSession): void {
     'list watch networking.k8s.io/networkpolicies',
     'list watch /namespaces',
   ];
-  const WAKE = ['patch agents.x-k8s.io/sandboxes', 'create list patch watch /events'];
+  const WAKE = ['patch agents.x-k8s.io/sandboxes', 'create list patch watch /events', 'list metrics.k8s.io/pods'];
   const SNAPSHOTS = [
     'get list watch podsnapshot.gke.io/podsnapshots',
     'create delete get list watch podsnapshot.gke.io/podsnapshotmanualtriggers',

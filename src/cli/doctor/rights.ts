@@ -30,6 +30,7 @@ export function rightsOfRouter(routerNamespace: string, snapshotsServed: boolean
     ...each('agents.x-k8s.io', 'sandboxes', ['list', 'watch'], 'know the sandboxes', true, READ_ROLE),
     ...each('', 'pods', ['list', 'watch'], 'know the addresses of sandboxes', true, READ_ROLE),
     ...each('agents.x-k8s.io', 'sandboxes', ['patch'], 'wake and pause sandboxes', true, WAKE_ROLE),
+    ...each('metrics.k8s.io', 'pods', ['list'], 'see which idle sandboxes use CPU', false, WAKE_ROLE),
     ...each(
       '',
       'events',

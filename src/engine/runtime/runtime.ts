@@ -147,6 +147,8 @@ export interface ContainerRuntime {
   attachedExec(id: string, command: string[], options: { terminal: boolean }): Promise<AttachedExec>;
   /** Connects to a port that listens inside a container, also on its loopback where the runtime isolates. `address`: the container's. */
   connect(id: string, address: string, port: number): Promise<Duplex>;
+  /** CPU that containers have used since they were started here, in milliseconds, in the order of the ids; undefined for those that do not run. */
+  cpuMs(ids: readonly string[]): (number | undefined)[];
   /** Ids of every container this runtime holds state for, running or not: what a restarted engine re-attaches or cleans up. */
   list(): Promise<string[]>;
   /** Removes what all containers share, if none is left. */

@@ -1,12 +1,14 @@
-import { parseDurationMs, parseTimeoutList, type Timeouts } from '../../config/index.ts';
+import { parseDurationMs, parseMillicores, parseTimeoutList, type Timeouts } from '../../config/index.ts';
 import {
   ASLEEP_ANSWER_ANNOTATION,
   BUSY_UNTIL_ANNOTATION,
   BUSY_WHY_ANNOTATION,
   CHECKPOINTED_CONDITION,
   CLAIM_UID_LABEL,
+  CPU_ACTIVE_ANNOTATION,
   DRAINING_ANNOTATION,
   EGRESS_LABEL,
+  IDLE_CPU_FLOOR_ANNOTATION,
   IDLE_TIMEOUT_ANNOTATION,
   ISOLATED_CONDITION,
   type KubernetesObject,
@@ -59,6 +61,7 @@ export function projectSandbox(object: KubernetesObject, form: SandboxForm = V1B
     wakes: metadata.annotations?.[WAKE_ANNOTATION] !== 'never',
     redials: metadata.annotations?.[REDIAL_ANNOTATION] === 'true',
     asleep: asleepRules(metadata.annotations?.[WAKE_ON_ANNOTATION], metadata.annotations?.[ASLEEP_ANSWER_ANNOTATION]),
+    cpuFloorMillicores: cpuFloorOf(metadata.annotations?.[IDLE_CPU_FLOOR_ANNOTATION]),
     idleTimeoutMs: idleTimeoutOf(metadata.annotations?.[IDLE_TIMEOUT_ANNOTATION]),
     timeouts: timeoutsOf(metadata.annotations?.[TIMEOUTS_ANNOTATION]),
     reportedActiveMs: Date.parse(metadata.annotations?.[LAST_ACTIVE_ANNOTATION] ?? '') || 0,
@@ -100,6 +103,7 @@ export function projectPod(object: KubernetesObject): PodRecord | undefined {
     runtimeClass: intern(spec.runtimeClassName ?? ''),
     egressClass: intern(metadata.labels?.[EGRESS_LABEL] ?? ''),
     busy: busyLease(metadata.annotations?.[BUSY_UNTIL_ANNOTATION], metadata.annotations?.[BUSY_WHY_ANNOTATION]),
+    cpuActiveAtMs: Date.parse(metadata.annotations?.[CPU_ACTIVE_ANNOTATION] ?? '') || 0,
     createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     checkpointed: holds(CHECKPOINTED_CONDITION),
     resumes: holds(RESUMED_CONDITION) ? (metadata.annotations?.[RESTORE_ANNOTATION] ?? '') : '',
@@ -127,6 +131,16 @@ function idleTimeoutOf(annotation: string | undefined): number | undefined {
   if (annotation === 'never') return 0;
   try {
     return parseDurationMs(annotation);
+  } catch {
+    return 0;
+  }
+}
+
+/** What can't be read is no floor, and counts nothing. */
+function cpuFloorOf(annotation: string | undefined): number | undefined {
+  if (annotation === undefined) return undefined;
+  try {
+    return parseMillicores(annotation);
   } catch {
     return 0;
   }

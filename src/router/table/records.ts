@@ -24,6 +24,8 @@ export interface SandboxRecord {
   redials: boolean;
   /** What its owner says of calls while it is asleep; undefined where nothing. */
   asleep: AsleepRules | undefined;
+  /** CPU from which on its use counts, in thousandths; undefined leaves it to the configuration, 0 is none. */
+  cpuFloorMillicores: number | undefined;
   /** Pause after this time without activity: by its annotation; undefined leaves it to the configuration, 0 is never. */
   idleTimeoutMs: number | undefined;
   /** Bounds of time of its own, by its annotation; mostly undefined. */
@@ -64,6 +66,8 @@ export interface PodRecord {
   egressClass: string;
   /** Undefined for most: work inside that nobody outside sees. */
   busy: BusyLease | undefined;
+  /** When it last used more CPU than its floor, as the engine says, in milliseconds of the epoch; 0 for never. */
+  cpuActiveAtMs: number;
   createdAtMs: number;
   /** Its memory was kept in the end, by whoever ran it. */
   checkpointed: boolean;
@@ -119,6 +123,8 @@ export interface RouteActivity {
   lastMs: number;
   /** When its use was last reported by any router, or word came of another pod, on the monotonic clock; 0 for not since this router knows everything. */
   heardMs: number;
+  /** When word came that it uses CPU, on the same clock; 0 for never. */
+  cpuMs: number;
   /** When its use was last reported by any router, on the same clock. */
   reportedMs: number;
   /** Whether it is in the tracker's list of those used since the last report. */

@@ -215,6 +215,7 @@ export function createRoutingTable(): RoutingTable {
                 quiet: 0,
                 lastMs: 0,
                 heardMs: 0,
+                cpuMs: 0,
                 reportedMs: 0,
                 listed: false,
                 usedBy: undefined,
@@ -247,6 +248,11 @@ export function createRoutingTable(): RoutingTable {
         before.egressClass = pod.egressClass;
         before.faults = pod.faults;
         before.busy = pod.busy;
+        if (before.cpuActiveAtMs !== pod.cpuActiveAtMs) {
+          before.cpuActiveAtMs = pod.cpuActiveAtMs;
+          const route = bySandboxUid.get(before.sandboxUid);
+          if (route !== undefined) route.activity.cpuMs = heardMs();
+        }
         before.checkpointed = pod.checkpointed;
         before.resumes = pod.resumes;
         before.restored = pod.restored;

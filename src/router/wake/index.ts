@@ -4,6 +4,7 @@ export { heldBytesOf } from './hold-budget.ts';
 export {
   type ActivityTracker,
   createActivityTracker,
+  createCpuUsage,
   createIdlePauser,
   isEventStream,
   isHeartbeat,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, isApiError } from '../../kubernetes/index.ts';
 import type { SandboxWriter } from '../sandbox-writer.ts';
-import type { Route, RoutingTable } from '../table/index.ts';
+import type { PauseUnderWay, Route, RoutingTable } from '../table/index.ts';
 import type { Ticket } from './admission.ts';
 import { createPhaseClock, type PhaseClock } from './phases.ts';
 import {
@@ -91,6 +91,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
   let admittedAtMs: number | undefined;
   let trouble: string | undefined;
   let asked = false;
+  let outlasted: PauseUnderWay | undefined;
   let again: Promise<Begun | WakeFailure> | undefined;
 
   const phases = createPhaseClock(() => performance.now(), changed);
@@ -98,7 +99,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
 
   async function start(): Promise<Begun | WakeFailure> {
     // Our own pause that was asked for and not answered yet could otherwise come after the wake.
-    const paused = (await route.pausing?.callOff()) === true;
+    const paused = await outlastsPause();
     if (signal.aborted) return signal.reason as WakeFailure;
     if (ticket === undefined || running) {
       admittedAtMs = performance.now();
@@ -109,6 +110,14 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
     admittedAtMs = performance.now();
     phases.end('queue');
     return await setRunning();
+  }
+
+  /** Calls off a pause of our own; true if that came too late. Each is asked once: after that it is the past. */
+  async function outlastsPause(): Promise<boolean> {
+    const { pausing } = route;
+    if (pausing === undefined || pausing === outlasted) return false;
+    outlasted = pausing;
+    return await pausing.callOff();
   }
 
   /** It runs: a pause that is under way is called off, or was too far and is followed by a start. */
@@ -172,7 +181,14 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
       if (!('pod' in state)) return state;
       const { pod } = state;
       const isCurrent = () => table.find(namespace, name)?.pod?.uid === pod.uid;
-      if (await untilAccepting(pod, wanted, context.accepts, signal, isCurrent)) return state;
+      if (await untilAccepting(pod, wanted, context.accepts, signal, isCurrent)) {
+        // A pause of our own that was decided while this was on its way.
+        if (!(await outlastsPause())) return state;
+        begun = await wakeAgain();
+        if (!('generation' in begun)) return begun;
+        state = undefined;
+        continue;
+      }
       if (signal.aborted) return signal.reason as WakeFailure;
       const now = table.find(namespace, name);
       if (now !== undefined && table.isRoutable(now) && isCurrent()) {

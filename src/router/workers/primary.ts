@@ -5,8 +5,8 @@ import { AggregatorRegistry } from 'prom-client';
 import { createRouterMetrics } from '../../telemetry/index.ts';
 import { createAdminServer } from '../admin-server.ts';
 import { type FollowedCluster, followCluster } from '../cluster.ts';
-import { startIdlePausing } from '../idle-pausing.ts';
-import { createLedger, createTransitions } from '../ledger/index.ts';
+import { idleTimeouts, startIdlePausing } from '../idle-pausing.ts';
+import { createLedger, createTransitions, createUses } from '../ledger/index.ts';
 import { startLimitSharing } from '../limit-sharing.ts';
 import type { RouterOptions } from '../options.ts';
 import type { RouterShare } from '../policy/index.ts';
@@ -23,6 +23,8 @@ import { createWorkerWrites } from './write-for-workers.ts';
 
 /** Workers are told how things are so often, and at once when that changes what they answer. */
 const STATUS_INTERVAL_MS = 1000;
+/** How often it is looked whether there is something to say of what keeps sandboxes awake. */
+const USES_CHECK_MS = 10_000;
 /** Beyond their own drain timeout. */
 const END_MARGIN_MS = 5000;
 
@@ -147,11 +149,15 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   if (options.audit !== undefined) process.on('SIGHUP', () => pool.signal('SIGHUP'));
   const ledger = createLedger({ client: options.client, reporter: hostname(), failed: options.report });
   const transitions = createTransitions(cluster.table, ledger);
+  const idleTimeoutMsOf = idleTimeouts(options.policy, options.idle);
+  const uses = createUses(ledger, (route) => idleTimeoutMsOf(route) > 0);
+  const usesTimer = setInterval(uses.settle, USES_CHECK_MS);
   const idle = startIdlePausing({
     ...options,
     cluster,
     activity,
     ledger,
+    uses,
     transitions,
     refreshActivity: async () => {
       const workers = pool.workers();
@@ -188,6 +194,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   async function end(delayMs: number): Promise<void> {
     draining = true;
     await Promise.all([idle.close(), sharing.close()]);
+    clearInterval(usesTimer);
     transitions.close();
     await ledger.close();
     await pool.close({ close: { delayMs } }, delayMs + options.drainTimeoutMs + END_MARGIN_MS);

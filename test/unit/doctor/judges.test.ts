@@ -182,12 +182,15 @@ test('verbs that are missing on one resource are one finding', () => {
       factsWith(
         {},
         {
-          rights: { of, answers: asked.map((right) => ({ right, allowed: allowed(right.resource) })) },
+          rights: {
+            of,
+            answers: asked.map((right) => ({ right, allowed: allowed(`${right.group}/${right.resource}`) })),
+          },
           namespace: 'team',
         },
       ),
     );
-  const [verdict, ...others] = answered('ServiceAccount system/router', (resource) => resource !== 'pods');
+  const [verdict, ...others] = answered('ServiceAccount system/router', (resource) => resource !== '/pods');
   assert.equal(others.length, 0);
   assert.equal(verdict?.severity, 'failure');
   assert.match(verdict?.message ?? '', /^ServiceAccount system\/router may not list or watch pods in namespace team/);

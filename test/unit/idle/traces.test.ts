@@ -13,6 +13,8 @@ const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 /** The idle timeout of all traces. */
 const TIMEOUT_SECONDS = 10 * MINUTE;
+/** CPU from which on its use counts. */
+const CPU_FLOOR_MILLICORES = 100;
 const BROWSER = ['User-Agent', 'Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0.0.0 Safari/537.36'];
 const intents = createIntentReader(withDefaults({ unfurlers: ['default'], monitors: ['default'] }));
 
@@ -26,6 +28,8 @@ interface Sandbox {
   webSocket(frames: [atSecond: number, bytes: Buffer][], headers?: string[]): void;
   /** The code inside takes a lease, or gives it back with 0. */
   lease(atSecond: number, seconds: number): void;
+  /** The engine or the metrics API says that it used so much CPU of late, in thousandths. */
+  cpu(atSecond: number, millicores: number): void;
   /** Another router reports use. */
   reported(atSecond: number): void;
   rules(wakeOn: string | undefined, answers?: string): void;
@@ -52,7 +56,7 @@ function pausedAt(trace: (sandbox: Sandbox) => void): number | undefined {
   const at = (atSecond: number, run: (nowMs: number) => void) => happenings.push({ atSecond, run });
   const tracker = createActivityTracker();
   const route = {
-    activity: { inFlight: 0, quiet: 0, lastMs: 0, heardMs: 0, reportedMs: 0, listed: false },
+    activity: { inFlight: 0, quiet: 0, lastMs: 0, heardMs: 0, cpuMs: 0, reportedMs: 0, listed: false },
   } as unknown as Route;
   let lease: ReturnType<typeof busyLease>;
   let rules: AsleepRules | undefined;
@@ -87,6 +91,10 @@ function pausedAt(trace: (sandbox: Sandbox) => void): number | undefined {
       at(atSecond, (nowMs) => {
         lease = busyLease(new Date(nowMs + seconds * 1000).toISOString(), 'training');
       }),
+    cpu: (atSecond, millicores) =>
+      at(atSecond, (nowMs) => {
+        if (millicores >= CPU_FLOOR_MILLICORES) route.activity.cpuMs = nowMs;
+      }),
     reported: (atSecond) =>
       at(atSecond, (nowMs) => {
         route.activity.heardMs = nowMs;
@@ -114,6 +122,7 @@ function pausedAt(trace: (sandbox: Sandbox) => void): number | undefined {
       busyMs: busyMs(lease, nowMs),
       seenMs: route.activity.lastMs,
       heardMs: route.activity.heardMs,
+      cpuMs: route.activity.cpuMs,
       knownMs: 1,
       stampedIdleMs: second * 1000,
       reportDelayMs: 0,
@@ -388,6 +397,27 @@ const traces: [what: string, pausedAt: number | undefined, trace: (sandbox: Sand
     },
   ],
   ['a lease of a week, which none may have', IDLE, ({ lease }) => lease(MINUTE, 7 * 24 * HOUR)],
+  ['a long silent computation that uses a CPU', AWAKE, ({ cpu }) => repeat(15, (at) => cpu(at, 950))],
+  [
+    'a computation of an hour that nobody waits for',
+    HOUR + IDLE,
+    ({ request, cpu }) => {
+      request(MINUTE);
+      repeat(15, (at) => cpu(at, 500), HOUR);
+    },
+  ],
+  ['the CPU use of a program that only waits', IDLE, ({ cpu }) => repeat(15, (at) => cpu(at, 12))],
+  ['CPU use that rises over the floor every nine minutes', AWAKE, ({ cpu }) => repeat(540, (at) => cpu(at, 100))],
+  ['CPU use that rises over the floor every eleven minutes', IDLE, ({ cpu }) => repeat(660, (at) => cpu(at, 100))],
+  [
+    'a computation that waits for its GPU, with a lease',
+    2 * HOUR,
+    ({ lease, cpu }) => {
+      lease(MINUTE, HOUR);
+      lease(HOUR, HOUR);
+      repeat(15, (at) => cpu(at, 20));
+    },
+  ],
   ['use through another router alone', AWAKE, ({ reported }) => repeat(300, reported)],
   ['use through another router that ends', 30 * MINUTE + IDLE, ({ reported }) => repeat(300, reported, 30 * MINUTE)],
 ];

@@ -13,6 +13,7 @@ describe('a sandbox with an idle timeout of 10 s, seen at second 100 by a router
     busyMs: 0,
     seenMs: 0,
     heardMs: 0,
+    cpuMs: 0,
     knownMs: 1000,
     stampedIdleMs: 99_000,
     reportDelayMs: 0,

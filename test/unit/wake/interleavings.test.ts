@@ -15,8 +15,8 @@ import {
 } from '../../../src/router/wake/index.ts';
 import { createFakeCluster, type FakeCluster } from './fake-cluster.ts';
 
-/** 10,000 in a full run: SANDBOX_ROUTER_INTERLEAVINGS=10000 npm test -- unit/wake/interleavings */
-const RUNS = Number(process.env.SANDBOX_ROUTER_INTERLEAVINGS ?? 500);
+/** 10,000 in a full run: INTERLEAVINGS=10000 npm test -- unit/wake/interleavings */
+const RUNS = Number(process.env.INTERLEAVINGS ?? 500);
 const HOLD_MS = 20_000;
 /** A deadline may be missed by so much. */
 const LATE_MS = 100;
@@ -92,6 +92,8 @@ function createRouter(cluster: FakeCluster, clock: Clock, name: string, leads: b
     activity,
     idleTimeoutMsOf: ({ sandbox }) => sandbox.idleTimeoutMs ?? 0,
     ledger: { record: () => () => {} },
+    uses: { saw: () => {} },
+    cpuFloorMillicoresOf: () => 0,
     transitions: { paused: () => {} },
     reportIntervalMs,
     knownSinceMs: () => startedMs,

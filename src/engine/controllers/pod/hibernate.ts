@@ -16,7 +16,7 @@ export interface HibernationOptions {
   snapshots: SnapshotDirectory;
   runtime: ContainerRuntime;
   network: SandboxNetwork;
-  writeStatus(pod: Pod, local: LocalPod): Promise<void>;
+  writeStatus(pod: Pod, local: LocalPod): Promise<unknown>;
   close(): void;
 }
 

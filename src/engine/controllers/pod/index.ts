@@ -21,9 +21,11 @@ import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
 import { createEventRecorder } from '../events.ts';
 import { createObjectCache, keyOf, type ObjectCache } from '../object-cache.ts';
+import { controllerOf } from '../sandbox/ownership.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { followBusyLeases } from './busy-leases.ts';
 import { createClaimVolumes } from './claim-volumes.ts';
+import { followCpuUse } from './cpu-use.ts';
 import { findingsOf } from './findings.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
@@ -58,6 +60,8 @@ export interface PodControllerOptions {
   /** Where sandboxes resolve names; they can resolve none without it. */
   nameServer?: string;
   now?: () => Date;
+  /** CPU from which on its use keeps a Sandbox without a floor of its own awake, in thousandths; 0 for none. */
+  idleCpuFloorMillicores: number;
   /** Told of snapshots that PodSnapshots stand for; what was taken is in the API once this resolves, with whether one still stands for the data. */
   podSnapshotChanged(change: PodSnapshotChange): Promise<{ stands: boolean }>;
   failed(what: string, error: unknown): void;
@@ -165,8 +169,7 @@ export function startPodController(options: PodControllerOptions): PodController
       await runner.restart(pod, local);
     }
     await runner.advance(pod, local);
-    await checkpointIfAsked(pod, local);
-    await writeStatus(pod, local);
+    await writeStatus(await checkpointIfAsked(pod, local), local);
   }
 
   /** Removes what is left of earlier Pods of this name. */
@@ -182,16 +185,27 @@ export function startPodController(options: PodControllerOptions): PodController
     else currentUid.set(key, pod.metadata.uid);
   }
 
-  async function checkpointIfAsked(pod: Pod, local: LocalPod): Promise<void> {
+  /**
+   * Takes the checkpoint that is asked for. That it begins is written first, on the very version of the Pod that asks: from then on it is not Ready, so that
+   * nobody sends it anything more; and if the pause was called off meanwhile, that write fails and nothing begins. Resolves with the Pod as it was written.
+   */
+  async function checkpointIfAsked(pod: Pod, local: LocalPod): Promise<Pod> {
     const asked = pod.metadata.annotations?.[CHECKPOINT_ANNOTATION] !== undefined;
     if (!asked && local.checkpoint?.status === 'False') delete local.checkpoint;
-    if (!asked || local.container.phase !== 'running' || local.checkpoint !== undefined) return;
+    if (!asked || local.container.phase !== 'running' || local.checkpoint !== undefined) return pod;
+    local.checkpoint = { status: 'Unknown', message: 'The checkpoint is being taken' };
+    const written = await writeStatus(pod, local);
+    if (written === undefined) {
+      delete local.checkpoint;
+      return pod;
+    }
     const seedOf = seedSnapshotId(pod);
     const id = seedOf ?? pod.metadata.uid ?? '';
     const identity = seedOf === undefined ? podSnapshotIdentity(pod, 'suspend', now()) : undefined;
     await runner.checkpoint(pod, local, id, identity);
     // In the API before the Pod goes: whoever waits for that may look for the snapshot at once.
     if (snapshots.exists(id)) await publish(id);
+    return written;
   }
 
   async function publish(id: string): Promise<void> {
@@ -233,23 +247,26 @@ export function startPodController(options: PodControllerOptions): PodController
     }
   }
 
-  async function writeStatus(pod: Pod, local: LocalPod): Promise<void> {
+  /** Resolves with the Pod as it is then; undefined if somebody has changed it meanwhile. */
+  async function writeStatus(pod: Pod, local: LocalPod): Promise<Pod | undefined> {
     const { container } = local;
     const status = podStatus(findingsOf(pod, local), now());
+    let written = pod;
     if (!isDeepStrictEqual(plain(pod.status), plain(status))) {
       try {
-        await client.update(PODS, { ...pod, status } as Pod, 'status');
+        written = await client.update<Pod>(PODS, { ...pod, status } as Pod, 'status');
       } catch (error) {
-        if (isApiError(error, 'NotFound')) return;
+        if (isApiError(error, 'NotFound')) return undefined;
         // Somebody changed the Pod meanwhile; the watch brings it, and with it another pass.
         if (!isApiError(error, 'Conflict')) throw error;
-        return;
+        return undefined;
       }
     }
     if (container.phase === 'running' && container.ready && local.restoredFrom !== undefined) {
       outlived(local.restoredFrom);
       delete local.restoredFrom;
     }
+    return written;
   }
 
   /** A snapshot whose processes go on: one of the engine's own is of no use any more, what becomes of others their policies say. */
@@ -296,13 +313,24 @@ export function startPodController(options: PodControllerOptions): PodController
 
   const stopAsking = followBusyLeases({ client, running: runningPods, now, failed: options.failed });
 
-  /** Pods whose containers run, and where they are asked. */
+  const stopLooking = followCpuUse({
+    client,
+    runtime,
+    running: runningPods,
+    defaultFloorMillicores: options.idleCpuFloorMillicores,
+    now,
+    failed: options.failed,
+  });
+
+  /** Pods whose containers run, where they are asked, and whose they are. */
   function* runningPods() {
     for (const local of locals.values()) {
       const pod = pods.get(localKey(local));
-      const { address, uid } = local.record;
+      const { address, uid, containerId } = local.record;
       if (local.container.phase !== 'running' || local.stopping || pod?.metadata.uid !== uid) continue;
-      yield { pod, address };
+      const owner = controllerOf(pod);
+      const sandbox = owner && sandboxes.get(`${pod.metadata.namespace}/${owner.name}`);
+      yield { pod, address, containerId, sandbox };
     }
   }
 
@@ -312,6 +340,7 @@ export function startPodController(options: PodControllerOptions): PodController
     snapshots,
     hibernate: async () => {
       stopAsking();
+      stopLooking();
       await queue.close();
       images.close();
       await prepared.close();

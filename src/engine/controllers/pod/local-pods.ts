@@ -17,7 +17,8 @@ export interface LocalPod {
   /** A stop or a checkpoint is under way: its exit is no crash. */
   stopping: boolean;
   lastEnd?: ContainerEnd;
-  checkpoint?: { status: 'True' | 'False'; message: string };
+  /** `Unknown` while it is being taken. */
+  checkpoint?: { status: 'True' | 'False' | 'Unknown'; message: string };
   /** Snapshot that it was started from, until its processes go on for sure. */
   restoredFrom?: string;
   /** It was restored where the Pod ended that the snapshot was taken of, at an address that was reserved all the time. */

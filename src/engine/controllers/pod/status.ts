@@ -47,18 +47,22 @@ export interface PodFindings {
   /** `sidecar`: it stays, and counts for readiness. */
   initContainers: (ContainerFindings & { sidecar: boolean; completed: boolean })[];
   address?: string | undefined;
-  checkpoint?: { status: 'True' | 'False'; message: string } | undefined;
+  checkpoint?: { status: 'True' | 'False' | 'Unknown'; message: string } | undefined;
   /** What came of restoring it from a PodSnapshot; what its status says already stays true when this is absent. */
   restored?: { status: 'True' | 'False'; reason: string; message: string } | undefined;
   /** Connections to the Pod that it was restored from go on with it; stays true as well. */
   resumed?: boolean | undefined;
 }
 
+const CHECKPOINT_REASONS = { True: 'SnapshotTaken', False: 'SnapshotFailed', Unknown: 'SnapshotInProgress' };
+
 /** The status that a kubelet would write. */
 export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['status']> {
   const { pod, containers, initContainers, address } = findings;
   const staying = [...initContainers.filter(({ sidecar }) => sidecar), ...containers];
-  const unready = staying.filter((each) => !isReady(each)).map(({ container }) => container.name);
+  // What is being stopped must be sent nothing any more.
+  const stopping = findings.checkpoint?.status === 'Unknown';
+  const unready = staying.filter((each) => stopping || !isReady(each)).map(({ container }) => container.name);
   const incomplete = initContainers
     .filter(({ sidecar, completed, started }) => !(sidecar ? started : completed))
     .map(({ container }) => container.name);
@@ -80,7 +84,7 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
     wanted.push({
       type: CHECKPOINTED_CONDITION,
       status,
-      reason: status === 'True' ? 'SnapshotTaken' : 'SnapshotFailed',
+      reason: CHECKPOINT_REASONS[status],
       message,
     });
   }

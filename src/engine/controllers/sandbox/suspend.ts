@@ -84,7 +84,10 @@ export async function suspend(
     await deleteIfThere(client, PODS, pod);
     return terminating;
   }
-  const failure = conditionOf(pod, CHECKPOINTED_CONDITION);
+  const outcome = conditionOf(pod, CHECKPOINTED_CONDITION);
+  // It is being taken.
+  if (outcome?.status === 'Unknown') return terminating;
+  const failure = outcome;
   const asked = pod.metadata.annotations?.[CHECKPOINT_ANNOTATION];
   const request = String(sandbox.metadata.generation ?? 0);
   if (asked === undefined) {

@@ -16,6 +16,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { attachedExec } from '../attached-exec.ts';
 import { tryCommand } from '../command.ts';
+import { cpuMsOfTrees } from '../process-tree.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 
 /** What is kept of a process, so that an engine that starts again finds it. */
@@ -173,6 +174,12 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
         workingDirectory: join(record.home, 'workspace'),
         ...input,
       });
+    },
+
+    cpuMs: (ids) => {
+      const pids = ids.map((id) => (state(id).state === 'running' ? readRecord(recordPathOf(id))?.pid : undefined));
+      const used = cpuMsOfTrees(pids.map((pid) => pid ?? 0));
+      return pids.map((pid, index) => (pid === undefined ? undefined : used[index]));
     },
 
     attachedExec: async (id, command, { terminal }) => {

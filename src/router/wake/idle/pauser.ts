@@ -1,5 +1,5 @@
 import { isApiError, type ResourceClient } from '../../../kubernetes/index.ts';
-import { type Cause, describeCause, type Ledger, type Transitions } from '../../ledger/index.ts';
+import { type Cause, describeCause, type Ledger, plain, type Transitions, type Uses } from '../../ledger/index.ts';
 import type { SandboxWriter } from '../../sandbox-writer.ts';
 import { busyMs, type Route, type RoutingTable } from '../../table/index.ts';
 import { pauseInTwoPhases } from '../two-phase-pause.ts';
@@ -19,6 +19,12 @@ export interface IdlePauserOptions {
   refreshActivity?(): Promise<void>;
   /** 0 for never. */
   idleTimeoutMsOf(route: Route): number;
+  /** Told of what keeps a sandbox awake although nobody calls. */
+  uses: Pick<Uses, 'saw'>;
+  /** CPU from which on its use counts, in thousandths; 0 for none. */
+  cpuFloorMillicoresOf(route: Route): number;
+  /** Asked for CPU use while any sandbox has a floor, where nobody else tells of it. */
+  askCpuUsage?(): void;
   ledger: Pick<Ledger, 'record'>;
   transitions: Pick<Transitions, 'paused'>;
   /** How often activity is reported to other routers; 0 where there are none. */
@@ -39,6 +45,8 @@ const PAUSES_AT_ONCE = 4;
 const DRAIN_MS = 2000;
 /** Sandboxes looked at in a tick: of a hundred thousand each has its turn every five seconds, and no request waits long for that. */
 const ROUTES_A_TICK = 20_000;
+/** For so long CPU use that was heard of is what keeps a sandbox awake; then there is news, or it ended. */
+const CPU_NEWS_MS = 20_000;
 /** A sandbox whose pause failed is left alone for so long. */
 const RETRY_MS = 60_000;
 
@@ -63,6 +71,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
     const stamps = [
       pod?.createdAtMs ?? 0,
       sandbox.reportedActiveMs === 0 ? 0 : sandbox.reportedActiveMs + reportIntervalMs,
+      pod?.cpuActiveAtMs ?? 0,
     ];
     return judgeIdle({
       nowMs,
@@ -72,6 +81,7 @@ export function createIdlePauser(options: IdlePauserOptions) {
       busyMs: busyMs(pod?.busy, Date.now()),
       seenMs: activity.lastMs,
       heardMs: activity.heardMs,
+      cpuMs: activity.cpuMs,
       knownMs: options.knownSinceMs() ?? nowMs,
       stampedIdleMs: Date.now() - Math.max(...stamps),
       reportDelayMs: reportIntervalMs,
@@ -106,6 +116,16 @@ export function createIdlePauser(options: IdlePauserOptions) {
       options.ledger.record({ namespace, name, uid }, { type: 'pause_cancelled', cause: rule, detail: outcome.detail });
     }
     options.paused(outcome.paused ? 'ok' : 'cancelled');
+  }
+
+  /** Work that no request stands for, for the ledger. */
+  function noteSilentUse(route: Route): void {
+    const { pod, activity } = route;
+    if (activity.inFlight > 0) return;
+    if (busyMs(pod?.busy, Date.now()) > 0)
+      options.uses.saw(route, { via: 'rule', rule: `a busy lease: ${plain(pod?.busy?.why ?? '')}` });
+    else if (activity.cpuMs > activity.lastMs && performance.now() - activity.cpuMs < CPU_NEWS_MS)
+      options.uses.saw(route, { via: 'rule', rule: 'its CPU use' });
   }
 
   function ruleOf(route: Route): Cause {
@@ -152,6 +172,8 @@ export function createIdlePauser(options: IdlePauserOptions) {
           return;
         }
         if (idleTimeoutMsOf(route) === 0) continue;
+        if (options.askCpuUsage !== undefined && options.cpuFloorMillicoresOf(route) > 0) options.askCpuUsage();
+        noteSilentUse(route);
         const { uid } = route.sandbox;
         if (!pausing.has(uid) && !retryAtMs.has(uid) && verdictOn(route).pause) begin(route);
       }

@@ -16,6 +16,8 @@ export interface IdleFacts {
   seenMs: number;
   /** When word came of use elsewhere, or of another pod; 0 for never since `knownMs`. */
   heardMs: number;
+  /** When word came that it uses more CPU than its floor; 0 for never. */
+  cpuMs: number;
   /** Since when this router hears everything. */
   knownMs: number;
   /** How long before `nowMs` it was last used by what timestamps say: the pod's age or the latest report's, whichever is less. */
@@ -33,9 +35,9 @@ export interface IdleVerdict {
 /** Pure: the same facts give the same verdict on every router. */
 export function judgeIdle(facts: IdleFacts): IdleVerdict {
   const { nowMs, idleTimeoutMs, reportDelayMs } = facts;
-  const witnessed = facts.seenMs !== 0 || facts.heardMs !== 0;
+  const witnessed = facts.seenMs !== 0 || facts.heardMs !== 0 || facts.cpuMs !== 0;
   const heardMs = facts.heardMs === 0 ? 0 : facts.heardMs + reportDelayMs;
-  const idleMs = Math.max(0, witnessed ? nowMs - Math.max(facts.seenMs, heardMs) : facts.stampedIdleMs);
+  const idleMs = Math.max(0, witnessed ? nowMs - Math.max(facts.seenMs, heardMs, facts.cpuMs) : facts.stampedIdleMs);
   // Whatever timestamps say: who uses it elsewhere would have been heard of in this time.
   const listened = nowMs - facts.knownMs >= Math.min(idleTimeoutMs, 2 * reportDelayMs);
   const pause =
