@@ -15,11 +15,10 @@ export async function run({ rounds = 5 }: BenchOptions): Promise<Record<string, 
   const world = await startWorld();
   try {
     const one = await world.startRouter({ name: 'one worker', flags: ['--workers', '1'] });
-    const two = await world.startRouter({ name: 'two workers', flags: ['--workers', '2'], core: undefined });
-    console.log(`Small GETs (${generator}, ${LOAD.connections} connections). One worker on core 0, load and upstream on core 1; two workers on both cores, where load and
-upstream take from them what they need. Workers share nothing but the connections that the kernel deals out to them, so what two do on two cores of their own is
-worked out: twice what one does, times CPU per request of one by that of two, times how even both are loaded. CPU counts the primary too.
-Medians of ${rounds} rounds in turn, ${LOAD.seconds} s each.
+    const two = await world.startRouter({ name: 'two workers', flags: ['--workers', '2'] });
+    console.log(`Small GETs (${generator}, ${LOAD.connections} connections). All workers share core 0; load and upstream on core 1, as two workers and their load need three cores.
+Workers share nothing but the connections that the kernel deals out to them, so what two do on two cores of their own is worked out: twice what one does, times CPU per
+request of one by that of two, times how even both are loaded. CPU counts the primary too. Medians of ${rounds} rounds in turn, ${LOAD.seconds} s each.
 `);
     const workers = await alternate([one, two], { ...LOAD, rounds, reference: 'one worker' });
     console.log(sampleTable('workers', workers, 'one worker'));

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/support/free-port.ts';
 import { startServe, writeKeys } from '../../test/support/serve.ts';
 import type { RequestTarget } from './load.ts';
-import { type Measured, onCore, startMeasured } from './processes.ts';
+import { familyOf, type Measured, onCore, startMeasured } from './processes.ts';
 
 /** Something that answers requests, under measurement. */
 export interface Contender {
@@ -51,8 +51,6 @@ export interface RouterStart {
   environment?: Record<string, string>;
   /** Options of Node, such as `--cpu-prof`. */
   nodeOptions?: string[];
-  /** Where it may run; undefined for anywhere. */
-  core?: number | undefined;
 }
 
 const support = dirname(fileURLToPath(import.meta.url));
@@ -90,7 +88,7 @@ export async function startWorld({ sandboxes = 1, upstream: upstreamScript = 'up
       started.push(kept);
       return kept;
     },
-    startRouter: async ({ name = 'router', flags = [], environment = {}, nodeOptions = [], core = 0 } = {}) => {
+    startRouter: async ({ name = 'router', flags = [], environment = {}, nodeOptions = [] } = {}) => {
       const router = await startServe({
         kubeconfig,
         keys: keys.path,
@@ -99,7 +97,7 @@ export async function startWorld({ sandboxes = 1, upstream: upstreamScript = 'up
       });
       started.push(router);
       while (!(await fetch(`${router.adminUrl}/readyz`)).ok) await delay(50);
-      onCore(core, router.pid);
+      for (const pid of familyOf(router.pid)) onCore(0, pid);
       const { url: origin, adminUrl } = router;
       return { name, version: process.version, url: origin + pathOf(), headers, process: router, origin, adminUrl };
     },
