@@ -115,7 +115,10 @@ describe('kill -9 of engine and router', { skip: missingTool('runsc'), timeout: 
   it('while it removed a Pod: the next one removes what is left of it', async () => {
     const engine = join(stateDirectory, 'engine');
     const uid = '00000000-0000-4000-8000-000000000000';
+    const running = await up.kubectl('get', 'pod', 'counter', '-o', 'jsonpath={.metadata.uid}');
     await up.kill();
+    writeFileSync(join(engine, 'snapshots', `${running}.json`), '{"address":""}');
+    mkdirSync(join(engine, 'snapshots', `${running}.discarded`));
     for (const file of [`logs/${uid}.log`, `logs/${uid}.index`]) writeFileSync(join(engine, file), '');
     mkdirSync(join(engine, 'pod-files', uid, 'volumes'), { recursive: true });
     up = await start();
@@ -123,6 +126,9 @@ describe('kill -9 of engine and router', { skip: missingTool('runsc'), timeout: 
     assert.deepEqual(
       left.filter((name) => name.startsWith(uid)),
       [],
+    );
+    await until('what was no snapshot any more is gone', () =>
+      readdirSync(join(engine, 'snapshots')).every((name) => !name.startsWith(running)),
     );
   });
 

@@ -123,6 +123,11 @@ async function discardUnused(
   }
   const published = new Map(podSnapshots.map(({ metadata, status }) => [status?.storage?.id, metadata]));
   for (const id of snapshots.list()) {
+    // A record without data, or data that was being removed: of no use to whoever still names it.
+    if (!snapshots.begun(id)) {
+      await snapshots.discard(id);
+      continue;
+    }
     // What becomes of these depends on templates and pools.
     if (isTemplateSnapshot(id)) continue;
     const identity = snapshots.recordOf(id)?.podSnapshot;
