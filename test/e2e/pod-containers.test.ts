@@ -189,6 +189,41 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
     await up.kubectl('delete', 'pod', 'done');
   });
 
+  it('one that is not alive is killed and started again, and the wait for its start is bounded', async () => {
+    const probe = { exec: { command: ['test', '-e', '/tmp/alive'] }, periodSeconds: 1, failureThreshold: 1 };
+    await apply(
+      sandbox('sick', {
+        containers: [
+          {
+            ...shell('mortal', 'touch /tmp/alive; sleep 1; rm /tmp/alive; sleep 1000'),
+            livenessProbe: { ...probe, failureThreshold: 2 },
+          },
+          { ...shell('late', 'sleep 1000'), startupProbe: probe },
+        ],
+      }),
+      sandbox('alone', { containers: [{ ...shell('main', 'sleep 1000'), livenessProbe: probe }] }),
+    );
+    const path = '{range .status.containerStatuses[*]}{.name}={.lastState.terminated.exitCode} {end}';
+    for (const [name, wanted] of [
+      ['sick', /mortal=137 late=137/],
+      ['alone', /main=137/],
+    ] as const)
+      await until(`${name} was started again`, async () =>
+        wanted.test(await up.kubectl('get', 'pod', name, '--ignore-not-found', '-o', `jsonpath=${path}`)),
+      );
+    const events = await up.kubectl(
+      'get',
+      'events',
+      '-o',
+      'jsonpath={range .items[*]}{.reason} {.message}{"\\n"}{end}',
+    );
+    assert.match(events, /Unhealthy Liveness probe failed: command ended with 1/);
+    assert.match(events, /Unhealthy Startup probe failed: command ended with 1/);
+    assert.match(events, /Killing Container mortal failed liveness probe, will be restarted/);
+    assert.match(events, /Killing Container late failed startup probe, will be restarted/);
+    await up.kubectl('delete', 'sandbox', 'sick', 'alone', '--wait');
+  });
+
   it('a container that the engine refuses is named by its place', async () => {
     await apply(
       sandbox('refused', {

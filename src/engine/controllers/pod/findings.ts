@@ -22,7 +22,7 @@ export function findingsOf(pod: Pod, local: LocalPod): PodFindings {
   };
 }
 
-function onlyContainer(pod: Pod, { record, container, lastEnd }: LocalPod): ContainerFindings {
+function onlyContainer(pod: Pod, { record, container, lastEnd, isStarting }: LocalPod): ContainerFindings {
   return {
     container: mainContainer(pod),
     phase: container,
@@ -30,7 +30,7 @@ function onlyContainer(pod: Pod, { record, container, lastEnd }: LocalPod): Cont
     imageId: record.image?.id,
     startedAt: record.startedAt,
     restartCount: record.restartCount,
-    started: container.phase === 'running',
+    started: container.phase === 'running' && isStarting !== true,
     lastEnd,
   };
 }

@@ -113,6 +113,7 @@ export function startPodController(options: PodControllerOptions): PodController
     containers,
     prepared,
     images,
+    events,
     records,
     snapshots,
     logs: options.logs,

@@ -25,6 +25,8 @@ export interface LocalPod {
   resumed?: boolean;
   /** What came of restoring it from a PodSnapshot. */
   restored?: { status: 'True' | 'False'; reason: string; message: string };
+  /** Its startup probe did not succeed yet. */
+  isStarting?: boolean;
   restartTimer?: NodeJS.Timeout;
   /** Nothing of it exists yet but the wait for its image. */
   awaitsImage?: boolean;

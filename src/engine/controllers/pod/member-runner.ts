@@ -1,15 +1,17 @@
-import type { Container, Pod } from '../../../kubernetes/index.ts';
+import type { Container, Pod, Probe } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
 import { containerPath, logKey } from '../../pod-containers.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerRuntime, ContainerSpec } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
+import type { EventRecorder } from '../events.ts';
+import { type DeadlyProbe, followHealth } from './health.ts';
+import { killUnhealthy } from './kill-unhealthy.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { type Member, nextStep, restartsAfter } from './members.ts';
 import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
-import { followReadiness } from './readiness.ts';
 import { PodRefusedError } from './refusals.ts';
 import type { SnapshotMembers } from './snapshots.ts';
 import type { SpecWriter } from './spec-writer.ts';
@@ -21,6 +23,7 @@ export interface MemberRunnerOptions {
   runtime: ContainerRuntime;
   images: PodImages;
   specOf: SpecWriter;
+  events: EventRecorder;
   records: PodRecords;
   logs: LogStore;
   now(): Date;
@@ -116,7 +119,7 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     const following = new AbortController();
     member.following = following;
     member.phase = { phase: 'running', ready: false };
-    member.started = true;
+    member.started = member.container.startupProbe === undefined;
     const target = {
       address: local.record.address,
       container: member.container,
@@ -128,14 +131,35 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
       member.phase = { phase: 'running', ready };
       options.changed(localKey(local));
     };
-    if (member.kind !== 'init') followReadiness(target, changed, following.signal).catch(() => {});
+    const deadly = killUnhealthy(options, pod, member.container, member.id);
+    let failed = false;
+    const listener = {
+      ...deadly,
+      started: () => {
+        if (member.started) return;
+        member.started = true;
+        options.changed(localKey(local));
+      },
+      ready: changed,
+      dead: (which: DeadlyProbe, probe: Probe) => {
+        failed = true;
+        deadly.dead(which, probe);
+      },
+    };
+    if (member.kind !== 'init') followHealth(target, listener, following.signal).catch(() => {});
     runtime
       .wait(member.id, following.signal)
-      .then((exitCode) => ended(pod, local, member, exitCode))
+      .then((exitCode) => ended(pod, local, member, exitCode, failed))
       .catch(() => {});
   }
 
-  async function ended(pod: Pod, local: LocalPod, member: Member, exitCode: number): Promise<void> {
+  async function ended(
+    pod: Pod,
+    local: LocalPod,
+    member: Member,
+    exitCode: number,
+    failedProbe: boolean,
+  ): Promise<void> {
     if (local.stopping || member.following?.signal.aborted === true) return;
     member.following?.abort();
     member.started = false;
@@ -143,15 +167,15 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     const ending = { exitCode, message, finishedAt: rfc3339(options.now()) };
     // A snapshot has those that run, and only they are restored.
     await runtime.stop(member.id, 0);
-    takeEnd(pod, local, member, ending);
+    takeEnd(pod, local, member, ending, failedProbe);
     records.write(local.record);
     options.changed(localKey(local));
   }
 
-  function takeEnd(pod: Pod, local: LocalPod, member: Member, ending: ContainerEnd): void {
+  function takeEnd(pod: Pod, local: LocalPod, member: Member, ending: ContainerEnd, failedProbe = false): void {
     member.lastEnd = ending;
     member.record.end = ending;
-    member.phase = restartsAfter(pod, member.kind, ending.exitCode)
+    member.phase = restartsAfter(pod, member.kind, failedProbe ? 137 : ending.exitCode)
       ? { phase: 'ended', ...ending, restartInMs: scheduleRestart(local, member) }
       : { phase: 'ended', ...ending };
   }

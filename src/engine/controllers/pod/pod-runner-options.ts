@@ -2,6 +2,7 @@ import type { ResourceClient } from '../../../kubernetes/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
+import type { EventRecorder } from '../events.ts';
 import type { ClaimVolumes } from './claim-volumes.ts';
 import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
@@ -23,6 +24,7 @@ export interface PodRunnerOptions {
   /** Files that Pods get from the engine: a directory for each. */
   filesDirectory: string;
   nameServer: string | undefined;
+  events: EventRecorder;
   now(): Date;
   /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
   changed(key: string): void;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
+import { COLD_START_ANNOTATION, type Pod, type Probe, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
 import { sharesSandbox } from '../../pod-containers.ts';
 import { type ContainerSpec, containerId, RuntimeError } from '../../runtime/index.ts';
@@ -10,6 +10,8 @@ import { controllerOf } from '../sandbox/ownership.ts';
 import { capture } from './capture.ts';
 import { processRevision, startAsCopy } from './clone.ts';
 import { mainContainer } from './container-spec.ts';
+import { type DeadlyProbe, followHealth } from './health.ts';
+import { killUnhealthy } from './kill-unhealthy.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { createMemberRunner } from './member-runner.ts';
@@ -17,7 +19,6 @@ import { membersOf } from './members.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { PodRunnerOptions } from './pod-runner-options.ts';
 import { type Prepared, shapeOf } from './prepared/index.ts';
-import { followReadiness } from './readiness.ts';
 import { PodRefusedError } from './refusals.ts';
 import { whyNotRestorable } from './restorable.ts';
 import { hibernationId, isTemplateSnapshot, type PodSnapshotIdentity, seedSnapshotId } from './snapshots.ts';
@@ -217,23 +218,37 @@ export function createPodRunner(options: PodRunnerOptions) {
       resolve();
       options.changed(localKey(local));
     };
-    followReadiness(target, changed, following.signal).catch(() => {});
+    const deadly = killUnhealthy(options, pod, target.container, id);
+    let failed = false;
+    const listener = {
+      ...deadly,
+      started: () => {
+        local.isStarting = false;
+      },
+      ready: changed,
+      dead: (which: DeadlyProbe, probe: Probe) => {
+        failed = true;
+        deadly.dead(which, probe);
+      },
+    };
+    local.isStarting = target.container.startupProbe !== undefined;
+    followHealth(target, listener, following.signal).catch(() => {});
     runtime
       .wait(id, following.signal)
-      .then((exitCode) => ended(pod, local, exitCode))
+      .then((exitCode) => ended(pod, local, exitCode, failed))
       .then(resolve)
       .catch(() => {});
     return promise;
   }
 
-  async function ended(pod: Pod, local: LocalPod, exitCode: number): Promise<void> {
+  async function ended(pod: Pod, local: LocalPod, exitCode: number, failedProbe = false): Promise<void> {
     if (local.stopping || local.following?.signal.aborted === true) return;
     local.following?.abort();
     members.reset(local);
     const message = await lastLines(logs.pathOf(local.record.uid));
     const end = { exitCode, message, finishedAt: rfc3339(options.now()) };
     const policy = pod.spec.restartPolicy ?? 'Always';
-    const restart = policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
+    const restart = policy === 'Always' || (policy === 'OnFailure' && (exitCode !== 0 || failedProbe));
     local.lastEnd = end;
     if (!restart) local.container = { phase: 'ended', ...end };
     else local.container = { phase: 'ended', ...end, restartInMs: scheduleRestart(local) };

@@ -1,0 +1,60 @@
+import { connect } from 'node:net';
+import { request } from 'undici';
+import type { Container, Probe } from '../../../kubernetes/index.ts';
+import { grpcProblem } from './grpc-probe.ts';
+
+/** What a probe needs to reach a container. */
+export interface ProbeTarget {
+  address: string;
+  container: Container;
+  exec(command: string[], timeoutMs: number): Promise<number>;
+}
+
+/**
+ * One attempt. Undefined for success (Kubernetes' rules: 200 to 399 for HTTP, an accepted connection for TCP, exit code 0 for exec, SERVING for gRPC), else what was wrong.
+ */
+export async function problemOf(probe: Probe, target: ProbeTarget): Promise<string | undefined> {
+  const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
+  try {
+    if (probe.exec !== undefined) {
+      const exitCode = await target.exec(probe.exec.command, timeoutMs);
+      return exitCode === 0 ? undefined : `command ended with ${exitCode}`;
+    }
+    if (probe.grpc !== undefined) return await grpcProblem(target.address, probe.grpc, timeoutMs);
+    const port = portNumber(target.container, probe.httpGet?.port ?? probe.tcpSocket?.port);
+    if (probe.httpGet === undefined) return await connectProblem(target.address, port, timeoutMs);
+    const { path = '/', httpHeaders = [], scheme = 'HTTP' } = probe.httpGet;
+    const response = await request(
+      `${scheme.toLowerCase()}://${target.address}:${port}${path.startsWith('/') ? path : `/${path}`}`,
+      {
+        headers: Object.fromEntries([['connection', 'close'], ...httpHeaders.map(({ name, value }) => [name, value])]),
+        signal: AbortSignal.timeout(timeoutMs),
+      },
+    );
+    await response.body.dump();
+    const { statusCode } = response;
+    return statusCode >= 200 && statusCode < 400 ? undefined : `HTTP probe failed with statuscode: ${statusCode}`;
+  } catch (error) {
+    return (error as Error).message || (error as { code?: string }).code || 'no answer';
+  }
+}
+
+function portNumber(container: Container, port: number | string | undefined): number {
+  if (typeof port === 'number') return port;
+  const named = container.ports?.find(({ name }) => name === port)?.containerPort;
+  return named ?? Number(port);
+}
+
+function connectProblem(host: string, port: number, timeoutMs: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: timeoutMs });
+    const end = (problem?: string) => {
+      socket.destroy();
+      resolve(problem);
+    };
+    socket
+      .on('connect', () => end())
+      .on('timeout', () => end(`port ${port} does not accept within ${timeoutMs} ms`))
+      .on('error', (error) => end(error.message));
+  });
+}
