@@ -126,5 +126,8 @@ export function nameHash(name: string): string {
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
+/** Pod condition: False where containers have `resources.limits` that nobody enforces. Absent where there are none. */
+export const LIMITS_ENFORCED_CONDITION = 'sandbox-router/LimitsEnforced';
+
 /** Condition on a Sandbox, False where its runtime does not isolate it. */
 export const ISOLATED_CONDITION = 'sandbox-router/Isolated';

@@ -117,6 +117,25 @@ describe('several containers of a pod', () => {
       );
   });
 
+  it('limits that nobody enforces are said to be such', () => {
+    const condition = (of: Pod) => {
+      const containers = of.spec.containers.map((each) => ({
+        container: each,
+        phase: { phase: 'running', ready: true } as const,
+        restartCount: 0,
+        started: true,
+      }));
+      const { conditions } = podStatus({ pod: of, containers, initContainers: [] }, new Date(0));
+      return conditions?.find(({ type }) => type === 'sandbox-router/LimitsEnforced')?.status;
+    };
+    assert.equal(condition(pod()), undefined);
+    const limits = { memory: '64Mi' };
+    assert.equal(
+      condition(pod({ containers: [container('one'), container('two', { resources: { limits } })] })),
+      'False',
+    );
+  });
+
   it('a pod is ready when all that stay are, and initialized when those before have done their work', () => {
     const { members, run, end } = world();
     const status = () => {

@@ -3,6 +3,7 @@ import {
   type Condition,
   type Container,
   type ContainerStatus,
+  LIMITS_ENFORCED_CONDITION,
   POD_RESTORED_CONDITION,
   type Pod,
   RESUMED_CONDITION,
@@ -88,6 +89,14 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
       message,
     });
   }
+  // Said where it would be believed otherwise: a limit that nobody keeps is no limit.
+  if (pod.spec.containers.some(({ resources }) => Object.keys(resources?.limits ?? {}).length > 0))
+    wanted.push({
+      type: LIMITS_ENFORCED_CONDITION,
+      status: 'False',
+      reason: 'NoCgroups',
+      message: 'resources.limits are not enforced: the engine runs sandboxes without cgroups',
+    });
   const conditions: Condition[] = mergeConditions(pod.status?.conditions, wanted, now);
   return {
     phase: phaseOf(findings, incomplete.length > 0),
