@@ -190,7 +190,12 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
   });
 
   it('one that is not alive is killed and started again, and the wait for its start is bounded', async () => {
-    const probe = { exec: { command: ['test', '-e', '/tmp/alive'] }, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1 };
+    const probe = {
+      exec: { command: ['test', '-e', '/tmp/alive'] },
+      periodSeconds: 1,
+      timeoutSeconds: 10,
+      failureThreshold: 1,
+    };
     await apply(
       sandbox('sick', {
         containers: [

@@ -98,13 +98,16 @@ function systemDirectory(root: string, name: string): RuntimeMount[] {
   return [readOnly(source, source)];
 }
 
+/** A busy machine takes its time, and without an interpreter that was there before, no snapshot fits the image any more. */
+const INTERPRETER_TIMEOUT_MS = 30_000;
+
 /** Prefixes of the python3 and node that the host's PATH finds, where they lie outside the system directories. */
 function interpretersOutsideUsr(): string[] {
   const ask = (command: string, script: string[]): string | undefined => {
     try {
       return execFileSync(command, script, {
         encoding: 'utf8',
-        timeout: 5000,
+        timeout: INTERPRETER_TIMEOUT_MS,
         stdio: ['ignore', 'pipe', 'ignore'],
       }).trim();
     } catch {
