@@ -15,6 +15,8 @@ interface Entry {
   /** What the API last said that it holds, and at which version. */
   acknowledged: string | undefined;
   revision: number;
+  /** Whether that was ever said: an object is not there before, anything else may be anything. */
+  known: boolean;
   /** What was asked for and not answered: it may be so or not. */
   unanswered: Set<string | undefined>;
 }
@@ -48,7 +50,15 @@ export function createLedger(): Ledger {
     const id = `${type.plural}/${key.namespace}/${key.name} ${fact.name}`;
     let entry = entries.get(id);
     if (entry === undefined) {
-      entry = { type, key, fact, acknowledged: undefined, revision: 0, unanswered: new Set() };
+      entry = {
+        type,
+        key,
+        fact,
+        acknowledged: undefined,
+        known: fact === PRESENCE,
+        revision: 0,
+        unanswered: new Set(),
+      };
       entries.set(id, entry);
     }
     return entry;
@@ -72,6 +82,7 @@ export function createLedger(): Ledger {
         const written = await act();
         entry.unanswered.clear();
         entry.acknowledged = what.wanted;
+        entry.known = true;
         entry.revision = Number(written?.metadata.resourceVersion ?? entry.revision);
         count++;
         return written;
@@ -87,11 +98,14 @@ export function createLedger(): Ledger {
         const object = await find(entry.type, entry.key);
         const found = entry.fact.read(object);
         const possible = [entry.acknowledged, ...entry.unanswered];
-        assert.ok(possible.includes(found), `${id} is ${found}, and can only be ${possible.join(' or ')}`);
+        assert.ok(
+          !entry.known || possible.includes(found),
+          `${id} is ${found}, and can only be ${possible.join(' or ')}`,
+        );
         const revision = Number(object?.metadata.resourceVersion ?? entry.revision);
         assert.ok(revision >= entry.revision, `${id} is at version ${revision}, was acknowledged at ${entry.revision}`);
         if (found === undefined) entries.delete(id);
-        else Object.assign(entry, { acknowledged: found, unanswered: new Set() });
+        else Object.assign(entry, { acknowledged: found, known: true, unanswered: new Set() });
       }
     },
   };
