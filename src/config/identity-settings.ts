@@ -1,5 +1,5 @@
 import { boolean, oneOf, text, textList } from './parsers.ts';
-import type { Setting } from './settings.ts';
+import type { Setting } from './setting.ts';
 import { aLabel, aSwitch, aText, choiceOf, entriesOf, listOf, type Reader, readMapping } from './structured.ts';
 import { isLoopback } from './values.ts';
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { type ConfiguredCommand, flagOf, type Setting, type Settings, settings, variableOf } from './settings.ts';
+import { type ConfiguredCommand, flagOf, type Setting, variableOf } from './setting.ts';
+import { type Settings, settings } from './settings.ts';
 import { nearest } from './values.ts';
 
 /** A configuration that can't be used. The message names the source, the key and the fix. `code` is always `config_invalid`. */

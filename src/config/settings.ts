@@ -1,44 +1,13 @@
 import { type EgressClassSettings, parseEgressClasses } from './egress-classes.ts';
+import { engineSettings } from './engine-settings.ts';
 import { type Http2Settings, http2Settings } from './http2.ts';
 import { identitySettings } from './identity-settings.ts';
-import {
-  boolean,
-  count,
-  countOrZero,
-  duration,
-  durationOrNever,
-  listenAddress,
-  millicores,
-  nameServers,
-  oneOf,
-  text,
-  textList,
-} from './parsers.ts';
+import { idleSettings } from './idle-settings.ts';
+import { boolean, countOrZero, duration, durationOrNever, listenAddress, oneOf, text, textList } from './parsers.ts';
+import { all, define, routers, type Setting } from './setting.ts';
 import { parseTenants, type TenantSettings } from './tenants.ts';
 import { someTimeouts, type Timeouts } from './timeouts.ts';
-
-/** Commands that take settings. */
-export type ConfiguredCommand = 'up' | 'serve' | 'engine';
-
-/** One setting: the single source of its file key, flag, environment variable, default and help text. */
-export interface Setting<Value = unknown> {
-  /** Key in the configuration file, in camel case; the flag and the variable are derived from it. */
-  key: string;
-  description: string;
-  /** Placeholder in help texts; a setting without one is a switch. */
-  placeholder?: string;
-  /** What holds where nobody sets it; a function where it differs between commands. */
-  default: Value | ((command: ConfiguredCommand) => Value);
-  commands: readonly ConfiguredCommand[];
-  /** Too much for a flag or a variable: the file alone has it. */
-  fileOnly?: boolean;
-  /** Turns the text of a flag or variable, or the value from the file, into the typed value; throws an Error that says what is wanted. */
-  parse: (raw: unknown) => Value;
-}
-
-const all = ['up', 'serve', 'engine'] as const;
-const routers = ['up', 'serve'] as const;
-const engines = ['up', 'engine'] as const;
+import { wakeSettings } from './wake-settings.ts';
 
 /** Every setting, in the order of help texts. */
 export const settings = {
@@ -58,64 +27,7 @@ export const settings = {
     commands: routers,
     parse: listenAddress,
   }),
-  engineListen: define({
-    key: 'engineListen',
-    description: "address of the engine's Kubernetes API (HTTPS)",
-    placeholder: 'host:port',
-    default: '127.0.0.1:6440',
-    commands: engines,
-    parse: listenAddress,
-  }),
-  nameServers: define({
-    key: 'nameServers',
-    description: "DNS servers that names which sandboxes may call are asked of; this machine's own without it",
-    placeholder: 'address[:port],...',
-    default: [] as readonly string[],
-    commands: engines,
-    parse: nameServers,
-  }),
-  imageLayouts: define<string | undefined>({
-    key: 'imageLayouts',
-    description:
-      'directory of OCI layouts that images named oci:<name>[:<tag>] are read from; <state-dir>/images without it',
-    placeholder: 'path',
-    default: undefined,
-    commands: engines,
-    parse: text,
-  }),
-  preparedSandboxes: define({
-    key: 'preparedSandboxes',
-    description:
-      'gVisor kernels kept ready for paused sandboxes that are likely to be called, which wake a third faster; 0 for none',
-    placeholder: 'count',
-    default: 4,
-    commands: engines,
-    parse: countOrZero,
-  }),
-  preparedBytes: define({
-    key: 'preparedBytes',
-    description: 'memory that these may take in all; they go when that of the machine is short',
-    placeholder: 'bytes',
-    default: 268_435_456,
-    commands: engines,
-    parse: countOrZero,
-  }),
-  stateDir: define({
-    key: 'stateDir',
-    description: 'directory of kubeconfig, token and everything the engine keeps',
-    placeholder: 'path',
-    default: '.sandbox-router',
-    commands: engines,
-    parse: text,
-  }),
-  runtime: define<'auto' | 'gvisor' | 'process'>({
-    key: 'runtime',
-    description: 'auto, gvisor or process (process isolates nothing)',
-    placeholder: 'name',
-    default: 'auto',
-    commands: engines,
-    parse: oneOf('auto', 'gvisor', 'process'),
-  }),
+  ...engineSettings,
   kubeconfig: define<string | undefined>({
     key: 'kubeconfig',
     description: 'cluster to serve; without it: KUBECONFIG, then the in-cluster service account',
@@ -180,79 +92,7 @@ export const settings = {
     commands: routers,
     parse: textList,
   }),
-  holdTimeoutMs: define({
-    key: 'holdTimeout',
-    description: 'longest time that a request is held while its sandbox wakes',
-    placeholder: 'duration',
-    default: 55_000,
-    commands: routers,
-    parse: duration,
-  }),
-  heldPerSandbox: define({
-    key: 'heldPerSandbox',
-    description: 'requests held at once for one sandbox',
-    placeholder: 'count',
-    default: 1000,
-    commands: routers,
-    parse: count,
-  }),
-  heldTotal: define({
-    key: 'heldTotal',
-    description: 'requests held at once in all',
-    placeholder: 'count',
-    default: 10_000,
-    commands: routers,
-    parse: count,
-  }),
-  heldBytes: define({
-    key: 'heldBytes',
-    description: 'memory that held requests may take in all',
-    placeholder: 'bytes',
-    default: 134_217_728,
-    commands: routers,
-    parse: count,
-  }),
-  sleepingPerSandbox: define({
-    key: 'sleepingPerSandbox',
-    description: 'connections of clients that sleep with one paused sandbox; more are closed',
-    placeholder: 'count',
-    default: 100,
-    commands: routers,
-    parse: count,
-  }),
-  sleepingTotal: define({
-    key: 'sleepingTotal',
-    description: 'connections that sleep with paused sandboxes in all',
-    placeholder: 'count',
-    default: 10_000,
-    commands: routers,
-    parse: count,
-  }),
-  concurrentWakes: define({
-    key: 'concurrentWakes',
-    description: 'wakes at once in this process; others wait in a queue that is fair between tenants',
-    placeholder: 'count',
-    default: (command) => (command === 'serve' ? 64 : 8),
-    commands: routers,
-    parse: count,
-  }),
-  unfurlerAgents: define<readonly string[]>({
-    key: 'unfurlerAgents',
-    description:
-      'texts in User-Agent of link previews and crawlers, which do not wake (comma separated; "default" is those built in)',
-    placeholder: 'texts',
-    default: ['default'],
-    commands: routers,
-    parse: textList,
-  }),
-  monitorAgents: define<readonly string[]>({
-    key: 'monitorAgents',
-    description: 'the same for monitors',
-    placeholder: 'texts',
-    default: ['default'],
-    commands: routers,
-    parse: textList,
-  }),
+  ...wakeSettings,
   maxBodyBytes: define({
     key: 'maxBodyBytes',
     description: 'largest request body, 0 for no bound',
@@ -381,46 +221,7 @@ export const settings = {
     commands: ['serve'],
     parse: durationOrNever,
   }),
-  idleTimeoutMs: define({
-    key: 'idleTimeout',
-    description: 'pause sandboxes without an annotation of their own after this time without use, or never',
-    placeholder: 'duration|never',
-    default: 0,
-    commands: routers,
-    parse: durationOrNever,
-  }),
-  idleCpuFloorMillicores: define({
-    key: 'idleCpuFloor',
-    description: 'CPU from which on its use keeps a sandbox awake (100m, 0.5), 0 for none; sandboxes may have another',
-    placeholder: 'cpu',
-    default: 0,
-    commands: all,
-    parse: millicores,
-  }),
-  activityIntervalMs: define({
-    key: 'activityInterval',
-    description: "how often a sandbox's use is told to the other routers: one write each time",
-    placeholder: 'duration',
-    default: 30_000,
-    commands: ['serve'],
-    parse: duration,
-  }),
-  leaseNamespace: define({
-    key: 'leaseNamespace',
-    description: 'namespace of the Lease by which routers choose the one that pauses idle sandboxes',
-    placeholder: 'name',
-    default: 'agent-sandbox-system',
-    commands: ['serve'],
-    parse: text,
-  }),
-  podSnapshots: define<'auto' | 'off'>({
-    key: 'podSnapshots',
-    description: 'auto takes a Pod snapshot (podsnapshot.gke.io) before an idle pause where the cluster serves them',
-    placeholder: 'auto|off',
-    default: 'auto',
-    commands: ['serve'],
-    parse: oneOf('auto', 'off'),
-  }),
+  ...idleSettings,
   shutdownDelayMs: define({
     key: 'shutdownDelay',
     description:
@@ -444,17 +245,3 @@ export const settings = {
 export type Settings = {
   [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer Value> ? Value : never;
 };
-
-/** `--admin-listen` for `adminListen`. */
-export function flagOf(setting: Pick<Setting, 'key'>): string {
-  return `--${setting.key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
-
-/** `SANDBOX_ROUTER_ADMIN_LISTEN` for `adminListen`. */
-export function variableOf(setting: Pick<Setting, 'key'>): string {
-  return `SANDBOX_ROUTER_${setting.key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
-}
-
-function define<Value>(setting: Setting<Value>): Setting<Value> {
-  return setting;
-}

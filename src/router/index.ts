@@ -37,7 +37,6 @@ export {
 export {
   createLedger,
   describeCause,
-  describeFact,
   describeMs,
   type LedgerEntry,
   type LedgerFact,
