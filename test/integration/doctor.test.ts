@@ -73,7 +73,7 @@ describe('doctor', { skip: missingTool('etcd', 'kube-apiserver') }, () => {
         });
       },
     );
-    assertTroubles(spoiled.findings, ['rbac failure'], `ServiceAccount ${SYSTEM}/sandbox-router`);
+    assertTroubles(spoiled.findings, ['rbac failure', 'rbac warning'], `ServiceAccount ${SYSTEM}/sandbox-router`);
     await until('the right is back', async () => troubles(await examine(api.client, SCOPE)).length === 0);
   });
 
