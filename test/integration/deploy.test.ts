@@ -422,7 +422,10 @@ describe('docs/', () => {
 
   test('operations.md names every problem code with its status, and every metric', () => {
     const text = textOf('docs/operations.md');
-    const rows = [...text.matchAll(/^\| `(\w+)` +\| ([45]\d\d) +\|/gm)].map(([, code, status]) => [code, Number(status)]);
+    const rows = [...text.matchAll(/^\| `(\w+)` +\| ([45]\d\d) +\|/gm)].map(([, code, status]) => [
+      code,
+      Number(status),
+    ]);
     const problems = Object.entries(PROBLEMS).map(([code, { status }]) => [code, status]);
     assert.deepEqual(rows.sort(), problems.sort());
     const source = textOf('src/telemetry/router-metrics.ts');

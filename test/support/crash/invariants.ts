@@ -61,20 +61,27 @@ export interface EngineAtRest {
   prepared: number;
 }
 
-/** No two Pods, and no two Sandboxes, may ever be said to have one address. @throws AssertionError */
+/** No two Pods that are Ready, which is to say reachable, may ever have one address. What others say of theirs may be late: see {@link disorder}. @throws AssertionError */
 export async function assertNoAddressTwice(client: ResourceClient): Promise<void> {
-  const { pods, sandboxes } = await look(client);
-  for (const [kind, addresses] of [
-    ['pods', pods.map((pod): [string, string | undefined] => [pod.metadata.name, pod.status?.podIP])],
-    ['sandboxes', sandboxes.map((one): [string, string | undefined] => [one.metadata.name, one.status?.podIPs?.[0]])],
-  ] as const) {
-    const owners = new Map<string, string>();
-    for (const [name, address] of addresses) {
-      if (address === undefined || address === '') continue;
-      assert.equal(owners.get(address), undefined, `${kind} ${owners.get(address)} and ${name} both have ${address}`);
-      owners.set(address, name);
-    }
-  }
+  const { pods } = await look(client);
+  const isReady = ({ metadata, status }: Pod) =>
+    metadata.deletionTimestamp === undefined &&
+    status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+  assert.deepEqual(
+    addressesHadTwice(pods.filter(isReady), (pod) => pod.status?.podIP),
+    [],
+  );
+}
+
+function addressesHadTwice<Kind extends KubernetesObject>(
+  objects: readonly Kind[],
+  addressOf: (object: Kind) => string | undefined,
+): string[] {
+  const byAddress = Map.groupBy(objects, (object) => addressOf(object) ?? '');
+  byAddress.delete('');
+  return [...byAddress]
+    .filter(([, owners]) => owners.length > 1)
+    .map(([address, owners]) => `${owners.map(({ metadata }) => metadata.name).join(' and ')} both have ${address}`);
 }
 
 /** Everything that is not yet, or never will be, as it should be on an engine at rest: objects that did not arrive, things on the machine that are nobody's, or missing. */
@@ -99,6 +106,8 @@ function unsettled({ pods, sandboxes, claims, pools, triggers }: World): string[
       if (owned.length !== 1) found.push(`sandbox ${name} has ${owned.length} pods`);
     }
   }
+  found.push(...addressesHadTwice(sandboxes, ({ status }) => status?.podIPs?.[0]));
+  found.push(...addressesHadTwice(pods, ({ status }) => status?.podIP));
   for (const pod of pods) {
     if (pod.metadata.deletionTimestamp !== undefined) found.push(`pod ${pod.metadata.name} is going`);
     const owner = pod.metadata.ownerReferences?.[0]?.uid;

@@ -3,6 +3,7 @@ import {
   CHECKPOINTED_CONDITION,
   PODS,
   type Pod,
+  RESTORE_ANNOTATION,
   type ResourceClient,
   SANDBOXES,
   type Sandbox,
@@ -80,6 +81,7 @@ export async function suspend(
   }
   const terminating = { suspended: TERMINATING, pod };
   if (pod.metadata.deletionTimestamp !== undefined) return terminating;
+  if (snapshots && isBeingRestored(pod)) return terminating;
   if (!snapshots || !isWorthKeeping(pod)) {
     await deleteIfThere(client, PODS, pod);
     return terminating;
@@ -129,6 +131,16 @@ export async function keepSnapshot(client: ResourceClient, sandbox: Sandbox, pod
   await deleteIfThere(client, PODS, pod, { gracePeriodSeconds: 0 });
   const left = await find<Pod>(client, PODS, pod.metadata);
   return left?.metadata.uid === pod.metadata.uid ? left : undefined;
+}
+
+/**
+ * Until the status of a restored Pod says what became of it, its processes may run already, and have answered on a connection that slept: deleted now, what they
+ * did since their snapshot would be lost. Its status comes, from the next engine if not from this one.
+ */
+function isBeingRestored({ metadata, status }: Pod): boolean {
+  if (metadata.annotations?.[RESTORE_ANNOTATION] === undefined) return false;
+  const states = status?.containerStatuses ?? [];
+  return states.every(({ state }) => state?.waiting?.reason === 'ContainerCreating');
 }
 
 /** A Pod that did not start yet, or whose container crashed, has nothing that a snapshot could keep. */
