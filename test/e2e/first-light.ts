@@ -183,10 +183,14 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
       const { now, events } = JSON.parse(stdout) as { now: { mode: string }; events: LedgerEntry[] };
       assert.equal(now.mode, 'Running');
       const woken = events.filter(({ type }) => type === 'woken');
-      assert.ok(woken.length > 3, stdout);
+      const times = woken.reduce((sum, { count }) => sum + count, 0);
+      assert.ok(times > 20, stdout);
       assert.equal(woken[0]?.cause?.path, '/socket');
       const api = (await (await up.request('/-/v1/sandboxes/counter/events')).json()) as { items: LedgerEntry[] };
-      assert.deepEqual(api.items, events);
+      assert.deepEqual(
+        api.items.filter(({ type }) => type === 'woken'),
+        woken,
+      );
     });
 
     const metric = async (name: string): Promise<number> => {
