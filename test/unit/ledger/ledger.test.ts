@@ -90,6 +90,19 @@ describe('the ledger', () => {
     });
   });
 
+  it('writes what came last when it ends, whatever the rate', async () => {
+    const { ledger, entries, settled } = world();
+    for (let turn = 0; turn < 20; turn++) {
+      ledger.record(BOX, woken(`/${turn}`));
+      await settled();
+    }
+    ledger.record(BOX, woken('/last'));
+    const paths = () => entries().map(({ cause }) => cause?.path);
+    assert.equal(paths().includes('/last'), false, 'the sandbox has written its share');
+    await ledger.close();
+    assert.equal(paths().includes('/last'), true);
+  });
+
   it('counts refusals of one caller for one reason as one, whatever their paths', async () => {
     const { ledger, entries, settled, writes } = world();
     for (let turn = 0; turn < 1000; turn++) ledger.record(BOX, refused('mallory', `/secret-${turn}`));
