@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unmountBelow } from '../../src/engine/runtime/mounts.ts';
 
 /** A snapshot, and a container that was restored from it by an engine, to be restored without one. */
 export interface BareRestoresOptions {
@@ -89,7 +90,8 @@ export function prepareBareRestores(options: BareRestoresOptions): BareRestores 
     },
     close: () => {
       for (const index of indexes) removeNetwork(index);
-      if (existsSync(`${root}/null-netns`)) execFileSync('umount', [`${root}/null-netns`]);
+      // Restores that begin at once each bind it: one umount may not be enough.
+      unmountBelow(root);
       rmSync(root, { recursive: true, force: true });
     },
   };
