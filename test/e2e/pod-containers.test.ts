@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -23,7 +23,7 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
 
   before(async () => {
     up = await startUp({ directory: projectRoot, stateDirectory });
-    await apply(
+    await up.apply(
       sandbox('team', {
         volumes: [{ name: 'shared', emptyDir: { sizeLimit: '8Mi' } }],
         initContainers: [
@@ -152,7 +152,7 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
   });
 
   it('an init container that fails is tried again, and the others wait', async () => {
-    await apply(
+    await up.apply(
       sandbox('failing', {
         initContainers: [shell('first', 'echo no luck; exit 3')],
         containers: [shell('main', 'sleep 1000')],
@@ -178,7 +178,7 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
       initContainers: [{ ...shell('side', 'sleep 1000'), restartPolicy: 'Always' }],
       containers: [shell('one', 'echo one'), shell('two', 'echo two')],
     };
-    await apply({
+    await up.apply({
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: { name: 'done', namespace: 'default' },
@@ -196,7 +196,7 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
       timeoutSeconds: 10,
       failureThreshold: 1,
     };
-    await apply(
+    await up.apply(
       sandbox('sick', {
         containers: [
           {
@@ -230,7 +230,7 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
   });
 
   it('a container that the engine refuses is named by its place', async () => {
-    await apply(
+    await up.apply(
       sandbox('refused', {
         containers: [
           shell('one', 'sleep 1000'),
@@ -278,12 +278,6 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
       metadata: { name, namespace: 'default', annotations: { 'sandbox-router/port': '8888' } },
       spec: { podTemplate: { spec: { terminationGracePeriodSeconds: 0, ...spec } } },
     };
-  }
-
-  async function apply(...items: object[]): Promise<void> {
-    const path = join(stateDirectory, 'manifest.json');
-    writeFileSync(path, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
-    await up.kubectl('apply', '--validate=false', '-f', path);
   }
 
   async function ready(name: string): Promise<void> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -43,7 +43,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
   describe('from a registry', () => {
     const sandboxName = 'web';
     before(async () => {
-      await apply(sandbox(sandboxName, `${registry.host}/team/web:v1`));
+      await up.apply(sandbox(sandboxName, `${registry.host}/team/web:v1`));
       await ready(sandboxName);
     });
 
@@ -90,7 +90,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
     });
 
     it('sandboxes of one image share its files and see none of what others write', async () => {
-      await apply(sandbox('second', `${registry.host}/team/web:v1`));
+      await up.apply(sandbox('second', `${registry.host}/team/web:v1`));
       await ready('second');
       assert.equal(await run('second', 'cat /tmp/note 2>/dev/null || echo nothing'), 'nothing\n');
       assert.match(await events('second'), /Normal Pulled Container image ".*" already present on machine/);
@@ -101,7 +101,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
   it('from a layout, fetched anew for each start where the policy says so', async () => {
     const layout = join(stateDirectory, 'images/team/web');
     writeLayout(layout, 'latest', imageOf([base, page('layout one')], server));
-    await apply(sandbox('layout', 'oci:team/web'));
+    await up.apply(sandbox('layout', 'oci:team/web'));
     await ready('layout');
     assert.equal(await (await up.request('/layout/')).text(), 'layout one');
     writeLayout(layout, 'latest', imageOf([base, page('layout two')], server));
@@ -115,7 +115,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
 
   it('a private one waits for its Secret, with the words of a kubelet', async () => {
     const secrets = { imagePullSecrets: [{ name: 'registry-key' }] };
-    await apply(sandbox('private', `${guarded.host}/private/web:v1`, {}, secrets));
+    await up.apply(sandbox('private', `${guarded.host}/private/web:v1`, {}, secrets));
     const failure = await waiting('private', 'ErrImagePull');
     assert.match(failure, /^Failed to pull image ".*\/private\/web:v1": .*(authentication required|unauthorized)/i);
     assert.match(
@@ -142,10 +142,10 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
 
   it('a reference that is none, and one that is not to be pulled, say so', async () => {
     await assert.rejects(
-      apply(sandbox('wrong', '../../etc/passwd')),
+      up.apply(sandbox('wrong', '../../etc/passwd')),
       /image: Invalid value.*must be an image reference/s,
     );
-    await apply(sandbox('never', 'registry.example.com/app', { imagePullPolicy: 'Never' }));
+    await up.apply(sandbox('never', 'registry.example.com/app', { imagePullPolicy: 'Never' }));
     assert.match(
       await waiting('never', 'ErrImageNeverPull'),
       /"registry\.example\.com\/app" is not present with pull policy of Never/,
@@ -155,7 +155,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
 
   it('a pod can be deleted while its image is pulled', async () => {
     const { release } = registry.stall();
-    await apply(sandbox('stalled', `${registry.host}/team/web:other`));
+    await up.apply(sandbox('stalled', `${registry.host}/team/web:other`));
     await until('it is pulled', async () => (await events('stalled')).includes('Pulling'));
     await up.kubectl('delete', 'sandbox', 'stalled', '--wait', '--timeout=20s');
     await until(
@@ -168,7 +168,7 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
   it('a killed engine leaves nothing half pulled, and the next one pulls', async () => {
     const { release } = registry.stall();
     registry.push('team/late', 'v1', imageOf([base, page('late')], server));
-    await apply(sandbox('late', `${registry.host}/team/late:v1`));
+    await up.apply(sandbox('late', `${registry.host}/team/late:v1`));
     await until('it is pulled', async () => (await events('late')).includes('Pulling'));
     await up.kill();
     release();
@@ -192,12 +192,6 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
         },
       },
     };
-  }
-
-  async function apply(...items: object[]): Promise<void> {
-    const path = join(stateDirectory, 'manifest.json');
-    writeFileSync(path, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
-    await up.kubectl('apply', '--validate=false', '-f', path);
   }
 
   async function ready(name: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -24,6 +24,8 @@ export interface RunningUp {
   kill(): Promise<void>;
   request(path: string, init?: RequestInit): Promise<Response>;
   kubectl(...commandLine: string[]): Promise<string>;
+  /** Applies objects as one list; what is wrong in them is for the server to say. */
+  apply(...items: object[]): Promise<void>;
 }
 
 /** How to start it; `directory` is a checkout. */
@@ -100,6 +102,12 @@ export async function startUp(options: UpOptions): Promise<RunningUp> {
   const token = readFileSync(join(stateDirectory, 'token'), 'utf8').trim();
   const kubeconfig = join(stateDirectory, 'kubeconfig');
   const pid = Number(readFileSync(join(stateDirectory, 'engine', 'pid'), 'utf8').split(' ')[0]);
+  const kubectl = async (...commandLine: string[]): Promise<string> => {
+    const { stdout } = await execute('kubectl', ['--kubeconfig', kubeconfig, ...commandLine], {
+      maxBuffer: 64 << 20,
+    });
+    return stdout;
+  };
   return {
     url,
     adminUrl,
@@ -115,11 +123,11 @@ export async function startUp(options: UpOptions): Promise<RunningUp> {
       if (!headers.has('authorization')) headers.set('authorization', `Bearer ${token}`);
       return fetch(url + path, { ...init, headers });
     },
-    kubectl: async (...commandLine) => {
-      const { stdout } = await execute('kubectl', ['--kubeconfig', kubeconfig, ...commandLine], {
-        maxBuffer: 64 << 20,
-      });
-      return stdout;
+    kubectl,
+    apply: async (...items) => {
+      const path = join(stateDirectory, 'manifest.json');
+      writeFileSync(path, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+      await kubectl('apply', '--validate=false', '-f', path);
     },
   };
 }
