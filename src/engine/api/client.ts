@@ -19,7 +19,8 @@ import type { ReviewHandler } from './reviews.ts';
 const BOOKMARK_INTERVAL_MS = 60_000;
 
 /**
- * A {@link ResourceClient} on the operations themselves: what controllers in this process use. What it gives is a copy, free to change.
+ * A {@link ResourceClient} on the operations themselves: what controllers in this process use. What it gives for one object is a copy, free to change;
+ * lists and watches give the stored objects themselves, frozen, which all caches of the process share.
  * Writes resolve once durable, pipelined ones once they have their place in the order. Fields that a schema doesn't know are dropped, as a server does for clients that ask for no validation.
  */
 export function createInProcessClient(operations: Operations, review: ReviewHandler, caller: Caller): ResourceClient {
@@ -39,7 +40,7 @@ export function createInProcessClient(operations: Operations, review: ReviewHand
     async list<T extends KubernetesObject>(type: ResourceType, options: ListOptions = {}) {
       const page = operations.list(endpointOf(type), options);
       return {
-        items: page.items.map((item) => copy<T>(item)),
+        items: page.items as T[],
         resourceVersion: page.resourceVersion,
         ...(page.continue === undefined ? {} : { continue: page.continue }),
       };
@@ -47,7 +48,7 @@ export function createInProcessClient(operations: Operations, review: ReviewHand
     async *watch<T extends KubernetesObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>> {
       const request = { ...options, bookmarks: true, bookmarkIntervalMs: BOOKMARK_INTERVAL_MS };
       for await (const event of operations.watch(endpointOf(type), request))
-        yield { type: event.type, object: copy<T>(event.object) };
+        yield { type: event.type, object: event.object as T };
     },
     async create<T extends KubernetesObject>(type: ResourceType, object: T) {
       const answer = review(type.group, type.version, type.plural);
