@@ -46,6 +46,7 @@ export async function startConfiguredEngine(settings: Settings): Promise<Configu
       gvisorModuleDirectory: join(projectRoot, 'deploy', 'toolchain', 'gvisor'),
       agentDirectory: join(import.meta.dirname, '..', 'engine', 'agent'),
       imageLayoutsDirectory: resolve(settings.imageLayouts ?? join(settings.stateDir, 'images')),
+      imageCacheBytes: settings.imageCacheBytes,
       nameServers: settings.nameServers.map(parseNameServer),
       prepared: { count: settings.preparedSandboxes, bytes: settings.preparedBytes },
       idleCpuFloorMillicores: settings.idleCpuFloorMillicores,

@@ -28,6 +28,15 @@ export const engineSettings = {
     commands: engines,
     parse: text,
   }),
+  imageCacheBytes: define({
+    key: 'imageCacheBytes',
+    description:
+      'disk that images may take, unpacked and as fetched; those asked for longest ago go, save for what a sandbox uses',
+    placeholder: 'bytes',
+    default: 21_474_836_480,
+    commands: engines,
+    parse: countOrZero,
+  }),
   preparedSandboxes: define({
     key: 'preparedSandboxes',
     description:

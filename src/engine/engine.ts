@@ -43,6 +43,8 @@ export interface EngineOptions {
   agentDirectory: string;
   /** OCI layouts that images named `oci:…` are read from. */
   imageLayoutsDirectory: string;
+  /** Bytes that the image cache may have, save for what sandboxes use. */
+  imageCacheBytes: number;
   /** Name servers that names which sandboxes may call are asked of; those of this machine if there are none. */
   nameServers?: readonly NameServer[];
   /** Bounds of the containers that are kept ready for sandboxes to be woken. */
@@ -118,6 +120,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
           oci: {
             directory: join(engineDirectory, 'images'),
             layoutsDirectory: options.imageLayoutsDirectory,
+            maxBytes: options.imageCacheBytes,
             environment: options.environment,
           },
         }
@@ -149,6 +152,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     logs,
     engineDirectory,
     prepared: options.prepared,
+    nodeName: NODE_NAME,
     idleCpuFloorMillicores: options.idleCpuFloorMillicores ?? 0,
     podSnapshotChanged: createSnapshotPublisher(api.client, () => new Date()),
     ...(guarded === undefined ? {} : { nameServer: gatewayOf(guarded) }),

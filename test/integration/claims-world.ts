@@ -26,6 +26,7 @@ export async function engineClaimsWorld(): Promise<ClaimsWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-claims-'));
   const failures: string[] = [];
   const engine = await startEngine({
+    imageCacheBytes: 0,
     prepared: { count: 0, bytes: 0 },
     engineDirectory: join(directory, 'engine'),
     binariesDirectory: join(directory, 'bin'),

@@ -6,13 +6,15 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import {
   createImageStore,
@@ -31,15 +33,17 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
   const base = busyboxLayer();
   const registries: TestRegistry[] = [];
   let images: ImageStore;
+  let maxBytes: number;
 
   beforeEach(() => {
     rmSync(cacheDirectory, { recursive: true, force: true });
     rmSync(layouts, { recursive: true, force: true });
     mkdirSync(layouts, { recursive: true });
+    maxBytes = 2 ** 30;
     images = store();
   });
   afterEach(async () => {
-    assert.deepEqual(readdirSync(join(cacheDirectory, 'work')), [], 'nothing is left of a pull');
+    await until('nothing is left of a pull', () => readdirSync(join(cacheDirectory, 'work')).length === 0);
     for (const registry of registries.splice(0)) await registry.close();
   });
   after(() => rmSync(directory, { recursive: true, force: true }));
@@ -51,6 +55,7 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
         directory: cacheDirectory,
         layoutsDirectory: layouts,
         environment,
+        maxBytes,
         ...(limits === undefined ? {} : { limits }),
       },
     });
@@ -291,6 +296,90 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
     writeFileSync(path, readFileSync(path).subarray(0, 5000));
     await assert.rejects(pull(`${source.host}/app`), { code: 'image_pull_failed' });
     await pull(`${source.host}/app`);
+  });
+
+  describe('its cache', () => {
+    let source: TestRegistry;
+    const blobs = () => readdirSync(join(cacheDirectory, 'blobs', 'sha256'));
+    const roots = () => readdirSync(join(cacheDirectory, 'roots'));
+    /** Pulls an image with files of its own, which nobody has asked for since so many minutes. */
+    const pullOld = async (name: string, minutes: number) => {
+      const own = tarOf([{ path: name, content: Buffer.alloc(100_000, name) }]);
+      source.push(name, 'latest', imageOf([base, own]));
+      const image = await pull(`${source.host}/${name}`);
+      const then = Date.now() / 1000 - minutes * 60;
+      utimesSync(join(dirname(image.root.path), 'image.json'), then, then);
+      return image;
+    };
+    /** A store whose bound lets so many images go. */
+    const boundedBy = (bytes: number) => {
+      maxBytes = bytes;
+      images = store();
+    };
+    beforeEach(async () => {
+      source = await registry();
+    });
+
+    it('lets what was asked for longest ago go, with the blobs that are its alone', async () => {
+      const names = ['oldest', 'newer', 'newest'];
+      for (const [index, name] of names.entries()) await pullOld(name, 30 - index);
+      const { bytes = 0 } = (await images.clean(new Set())) ?? {};
+      assert.equal(blobs().length, 1 + 3 * 3, 'a layer of all; configuration, layer and manifest of each');
+      boundedBy(bytes - 1000);
+      const cleaned = await images.clean(new Set());
+      assert.deepEqual(
+        cleaned?.removed.map(({ id }) => id.split('@')[0]),
+        [`${source.host}/oldest`],
+      );
+      assert.ok((cleaned?.bytes ?? Number.NaN) <= maxBytes);
+      assert.equal(roots().length, 2);
+      assert.equal(blobs().length, 1 + 2 * 3);
+      assert.equal(await images.find(`${source.host}/oldest`, 'IfNotPresent'), undefined);
+      assert.ok(await images.find(`${source.host}/newer`, 'Never'));
+      const again = await pull(`${source.host}/oldest`);
+      assert.ok(existsSync(join(again.root.path, 'bin/sh')), 'it can be had again');
+    });
+
+    it('keeps what is in use, and what was asked for just now, whatever it takes', async () => {
+      const used = await pullOld('used', 30);
+      await pullOld('asked', 20);
+      await pullOld('idle', 10);
+      boundedBy(0);
+      assert.ok(await images.find(`${source.host}/asked`, 'IfNotPresent'));
+      const cleaned = await images.clean(new Set([used.pulled?.digest ?? '']));
+      assert.deepEqual(
+        cleaned?.removed.map(({ id }) => id.split('@')[0]),
+        [`${source.host}/idle`],
+      );
+      assert.ok((cleaned?.bytes ?? 0) > 0);
+      assert.ok(existsSync(join(used.root.path, 'bin/sh')));
+      assert.equal((await images.find(`${source.host}/used`, 'Never', used.pulled?.digest))?.root.path, used.root.path);
+    });
+
+    it('waits for pulls, which count on what they found there', async () => {
+      await pullOld('idle', 10);
+      boundedBy(0);
+      source.push('late', 'latest', imageOf([base, tarOf([{ path: 'late' }])]));
+      const { release } = source.stall();
+      const late = pull(`${source.host}/late`);
+      await until('it has begun', () => readdirSync(join(cacheDirectory, 'work')).length > 0);
+      assert.equal(await images.clean(new Set()), undefined);
+      assert.equal(roots().length, 1);
+      release();
+      await late;
+      assert.equal((await images.clean(new Set()))?.removed.length, 1);
+      assert.ok(existsSync(join((await late).root.path, 'bin/sh')));
+    });
+
+    it('loses no image to an engine that was killed while it cleaned', async () => {
+      const image = await pullOld('half', 10);
+      // What a kill leaves: the image is renamed already, its name and blobs are there.
+      renameSync(dirname(image.root.path), join(cacheDirectory, 'work', 'removed-x'));
+      boundedBy(0);
+      assert.equal(await images.find(`${source.host}/half`, 'IfNotPresent'), undefined);
+      assert.deepEqual(readdirSync(join(cacheDirectory, 'work')), []);
+      assert.ok(existsSync(join((await pull(`${source.host}/half`)).root.path, 'half')));
+    });
   });
 
   it('without the tools, the error names the one to install', async () => {

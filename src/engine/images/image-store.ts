@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ImageError, type ImageRoot, type ImageStore, type PullOptions } from './images.ts';
+import { cleanCache } from './oci/cleaning.ts';
 import { createImageCache } from './oci/image-cache.ts';
 import type { UnpackLimits } from './oci/layer-guard.ts';
 import { pullImage } from './oci/pull.ts';
@@ -16,6 +17,8 @@ export interface OciImageOptions {
   directory: string;
   /** OCI layouts that `oci:<name>[:<tag>]` stands for, and the only place from which they are read. */
   layoutsDirectory: string;
+  /** Bytes that the cache may keep of images which no sandbox uses, together with those in use. */
+  maxBytes: number;
   environment: NodeJS.ProcessEnv;
   limits?: UnpackLimits;
 }
@@ -30,6 +33,23 @@ export function createImageStore(options: { toolbox: ToolboxOptions; oci?: OciIm
   let toolbox: ImageRoot | undefined;
   const cache = options.oci === undefined ? undefined : createImageCache(options.oci.directory);
   const pulls = createSharedWork<ImageRoot>(CONCURRENCY);
+  let pulling = 0;
+  let cleaning: Promise<unknown> = Promise.resolve();
+
+  /** A pull counts on what it finds in the cache. */
+  async function besidesNoCleaning<Result>(work: () => Promise<Result>): Promise<Result> {
+    for (let seen: unknown; seen !== cleaning; ) {
+      seen = cleaning;
+      await seen;
+    }
+    pulling++;
+    try {
+      return await work();
+    } finally {
+      pulling--;
+    }
+  }
+
   const notFetched = (reference: string, problem: string) =>
     new ImageError('image_never_pull', `Container image ${JSON.stringify(reference)} is not present${problem}`);
 
@@ -43,9 +63,10 @@ export function createImageStore(options: { toolbox: ToolboxOptions; oci?: OciIm
       if (cache === undefined) throw notFetched(reference, `: without gVisor there is only the built-in ${TOOLBOX}`);
       if (reference.startsWith('sandbox-router.local/'))
         throw notFetched(reference, `: of this name there is only the built-in ${TOOLBOX}`);
-      if (digest !== undefined) return cache.image(digest);
-      if (policy === 'Always') return undefined;
-      const found = cache.named(name);
+      if (digest === undefined && policy === 'Always') return undefined;
+      const found = digest === undefined ? cache.named(name) : cache.image(digest);
+      if (found?.pulled !== undefined) cache.touch(found.pulled.digest);
+      if (digest !== undefined) return found;
       if (found === undefined && policy === 'Never') throw notFetched(reference, ' with pull policy of Never');
       return found;
     },
@@ -55,8 +76,24 @@ export function createImageStore(options: { toolbox: ToolboxOptions; oci?: OciIm
       const { oci } = options;
       if (oci === undefined || cache === undefined) throw notFetched(reference, '');
       return await pulls.run(sharedKey(canonicalName(parsed), pullOptions), pullOptions.signal, (signal) =>
-        pullImage(parsed, { ...pullOptions, signal }, { limits: LIMITS, ...oci, cache }),
+        besidesNoCleaning(async () => {
+          const image = await pullImage(parsed, { ...pullOptions, signal }, { limits: LIMITS, ...oci, cache });
+          if (image.pulled !== undefined) cache.touch(image.pulled.digest);
+          return image;
+        }),
       );
+    },
+
+    clean: async (used) => {
+      if (options.oci === undefined || cache === undefined || pulling > 0) return undefined;
+      const { maxBytes } = options.oci;
+      const before = cleaning;
+      const cleaned = (async () => {
+        await before;
+        return await cleanCache(cache, { maxBytes, used, nowMs: Date.now() });
+      })();
+      cleaning = cleaned.catch(() => {});
+      return { ...(await cleaned), maxBytes };
     },
   };
 }

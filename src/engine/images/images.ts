@@ -41,6 +41,13 @@ export interface PullOptions {
   signal: AbortSignal;
 }
 
+/** An image that went out of the cache. */
+export interface RemovedImage {
+  /** Name with the digest under which its source has it. */
+  id: string;
+  sizeBytes: number;
+}
+
 /** Turns image references into roots. */
 export interface ImageStore {
   /**
@@ -50,6 +57,11 @@ export interface ImageStore {
   find(reference: string, policy: PullPolicy, digest?: string): Promise<ImageRoot | undefined>;
   /** Fetches an image as its reference has it now. @throws ImageError `image_invalid`, `image_pull_failed` */
   pull(reference: string, options: PullOptions): Promise<ImageRoot>;
+  /**
+   * Brings the cache back within its bound, leaving the images with these digests, and resolves with what went and with the bytes that stay. Puts it off while
+   * images are pulled, and resolves with nothing then: to be called again afterwards.
+   */
+  clean(used: ReadonlySet<string>): Promise<{ removed: RemovedImage[]; bytes: number; maxBytes: number } | undefined>;
 }
 
 /**

@@ -7,5 +7,6 @@ export {
   type PulledImage,
   type PullPolicy,
   type RegistryCredentials,
+  type RemovedImage,
 } from './images.ts';
 export { parseDockerConfig } from './oci/credentials.ts';

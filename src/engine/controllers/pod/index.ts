@@ -25,10 +25,12 @@ import { controllerOf } from '../sandbox/ownership.ts';
 import { createWorkQueue } from '../work-queue.ts';
 import { followBusyLeases } from './busy-leases.ts';
 import { createClaimVolumes } from './claim-volumes.ts';
+import { cleanImages } from './clean-images.ts';
 import { followCpuUse } from './cpu-use.ts';
 import { findingsOf } from './findings.ts';
 import { hibernateAll } from './hibernate.ts';
 import { createKeyedLock } from './keyed-lock.ts';
+import { limitsCondition } from './limits.ts';
 import { type LocalPod, localKey } from './local-pods.ts';
 import { createPodImages } from './pod-images.ts';
 import { createPodRecords } from './pod-record.ts';
@@ -57,6 +59,8 @@ export interface PodControllerOptions {
   /** Records and snapshots live below it. */
   engineDirectory: string;
   prepared: PreparedLimits;
+  /** Node that all Pods run on. */
+  nodeName: string;
   /** Where sandboxes resolve names; they can resolve none without it. */
   nameServer?: string;
   now?: () => Date;
@@ -96,7 +100,17 @@ export function startPodController(options: PodControllerOptions): PodController
   });
   const claims = createClaimVolumes({ client, directory: join(engineDirectory, 'volumes'), failed: options.failed });
   const events = createEventRecorder(client, 'kubelet', now, options.failed);
-  const images = createPodImages({ client, images: options.images, events, now, changed: (key) => queue.add(key) });
+  const images = createPodImages({
+    client,
+    images: options.images,
+    events,
+    now,
+    fetched: tidy,
+    changed: (key) => queue.add(key),
+  });
+  function tidy(): void {
+    cleanImages({ ...options, locals, snapshots, events }).catch((error) => options.failed('the image cache', error));
+  }
   const prepared = createPreparedContainers({
     runtime,
     network,
@@ -238,7 +252,7 @@ export function startPodController(options: PodControllerOptions): PodController
     const local = locals.get(uid);
     if (local !== undefined) {
       const graceSeconds = pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;
-      await runner.discard(local, graceSeconds * 1000);
+      await runner.discard(local, graceSeconds * 1000, pod);
       locals.delete(uid);
     }
     try {
@@ -251,7 +265,8 @@ export function startPodController(options: PodControllerOptions): PodController
   /** Resolves with the Pod as it is then; undefined if somebody has changed it meanwhile. */
   async function writeStatus(pod: Pod, local: LocalPod): Promise<Pod | undefined> {
     const { container } = local;
-    const status = podStatus(findingsOf(pod, local), now());
+    const limits = limitsCondition(pod, runtime.limitProblems);
+    const status = podStatus({ ...findingsOf(pod, local), limits }, now());
     let written = pod;
     if (!isDeepStrictEqual(plain(pod.status), plain(status))) {
       try {
@@ -309,6 +324,7 @@ export function startPodController(options: PodControllerOptions): PodController
     );
     recovered = true;
     claims.sweep();
+    tidy();
     for (const pod of pods.values()) queue.add(keyOf(pod));
   }
 

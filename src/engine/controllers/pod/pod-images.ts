@@ -14,6 +14,8 @@ export interface PodImagesOptions {
   images: ImageStore;
   events: EventRecorder;
   now(): Date;
+  /** An image was fetched. */
+  fetched(): void;
   /** The state of an image of this Pod (`namespace/name`) changed. */
   changed(key: string): void;
 }
@@ -121,6 +123,7 @@ export function createPodImages(options: PodImagesOptions): PodImages {
         field,
       );
       fetches.set(key, { ...fetch, state: 'fetched', image });
+      options.fetched();
     } catch (error) {
       if (fetches.get(key) !== fetch) return;
       const message = `Failed to pull image ${quoted}: ${(error as Error).message}`;
