@@ -126,7 +126,7 @@ export function nameHash(name: string): string {
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
-/** Pod condition: False where containers have `resources.limits` that nobody enforces. Absent where there are none. */
+/** Pod condition: whether `resources.limits` are kept. Absent where there are none. */
 export const LIMITS_ENFORCED_CONDITION = 'sandbox-router/LimitsEnforced';
 
 /** Condition on a Sandbox, False where its runtime does not isolate it. */

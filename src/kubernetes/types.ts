@@ -97,9 +97,31 @@ export interface EnvVar {
   };
 }
 
+/** An HTTP request to a container. */
+export interface HttpGetAction {
+  path?: string;
+  port: number | string;
+  scheme?: string;
+  httpHeaders?: { name: string; value: string }[];
+}
+
+/** Amounts as Kubernetes writes them, `500m` or `1Gi`. Clients may send whole numbers as such. */
+export interface ResourceRequirements {
+  limits?: Record<string, string>;
+  requests?: Record<string, string>;
+}
+
+/** What a container does at a turn of its life; exactly one of the actions is set. */
+export interface LifecycleHandler {
+  exec?: { command: string[] };
+  httpGet?: HttpGetAction;
+  sleep?: { seconds: number };
+  tcpSocket?: { port: number | string };
+}
+
 /** A probe; exactly one of the actions is set. Times in seconds as Kubernetes has them. */
 export interface Probe {
-  httpGet?: { path?: string; port: number | string; scheme?: string; httpHeaders?: { name: string; value: string }[] };
+  httpGet?: HttpGetAction;
   tcpSocket?: { port: number | string };
   exec?: { command: string[] };
   grpc?: { port: number; service?: string };
@@ -129,8 +151,9 @@ export interface Container {
   readinessProbe?: Probe;
   livenessProbe?: Probe;
   startupProbe?: Probe;
+  lifecycle?: { postStart?: LifecycleHandler; preStop?: LifecycleHandler };
   restartPolicy?: string;
-  resources?: { limits?: Record<string, string>; requests?: Record<string, string> };
+  resources?: ResourceRequirements;
   securityContext?: Record<string, unknown>;
   volumeMounts?: { name: string; mountPath: string; subPath?: string; readOnly?: boolean }[];
 }
@@ -151,6 +174,7 @@ export interface PodSpec {
   volumes?: ({ name: string } & Record<string, unknown>)[];
   securityContext?: Record<string, unknown>;
   imagePullSecrets?: { name: string }[];
+  resources?: ResourceRequirements;
 }
 
 /** What the kubelet says of one container. */

@@ -21,7 +21,7 @@ import {
   type SandboxClaim,
 } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../support/checkout.ts';
-import { footprint, leaked } from '../support/leaks.ts';
+import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
@@ -83,7 +83,7 @@ describe('pools of copies', { timeout: 240_000 }, () => {
     await up?.interrupt();
     const left = leaked(footprintBefore, footprint(stateDirectory));
     rmSync(stateDirectory, { recursive: true, force: true });
-    assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
+    assert.deepEqual(left, NOTHING_LEFT);
   });
 
   const create = (type: ResourceType, metadata: object, spec: object) =>

@@ -21,7 +21,7 @@ import { assertNoAddressTwice, disorder } from '../support/crash/invariants.ts';
 import { createLane } from '../support/crash/lane.ts';
 import { createLedger } from '../support/crash/ledger.ts';
 import { counterPool, NAMESPACE } from '../support/crash/manifests.ts';
-import { footprint, leaked } from '../support/leaks.ts';
+import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { createRandom } from '../support/random.ts';
 import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -88,7 +88,7 @@ describe(`${ROUNDS} rounds of kill -9 under load, seed ${SEED}`, {
     await up?.interrupt();
     const left = leaked(before_, footprint(stateDirectory));
     rmSync(stateDirectory, { recursive: true, force: true });
-    assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
+    assert.deepEqual(left, NOTHING_LEFT);
   });
 
   for (let round = 1; round <= ROUNDS; round++)

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { projectRoot } from '../support/checkout.ts';
-import { footprint, leaked } from '../support/leaks.ts';
+import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { missingTool, toolPath } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
@@ -35,7 +35,7 @@ describe('kill -9 of engine and router', { skip: missingTool('runsc'), timeout: 
     await up?.interrupt();
     const left = leaked(before_, footprint(stateDirectory));
     for (const directory of [stateDirectory, programs]) rmSync(directory, { recursive: true, force: true });
-    assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
+    assert.deepEqual(left, NOTHING_LEFT);
   });
 
   const count = async (): Promise<number> => {

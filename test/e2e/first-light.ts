@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import WebSocket from 'ws';
 import type { LedgerEntry } from '../../src/router/index.ts';
 import { cleanClone } from '../support/checkout.ts';
-import { footprint, leaked } from '../support/leaks.ts';
+import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
@@ -171,7 +171,7 @@ export function firstLight(runtime: 'gvisor' | 'process'): void {
       const uid = await podUid();
       await up.interrupt();
       const left = leaked(before_, footprint(join(directory, '.sandbox-router')));
-      assert.deepEqual(left, { processes: [], namespaces: [], links: [], mounts: [] });
+      assert.deepEqual(left, NOTHING_LEFT);
       up = await startUp({ directory, runtime });
       assert.equal(await podUid(), uid);
       if (runtime === 'gvisor') assert.equal(await count(), start + 1);

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { projectRoot } from '../support/checkout.ts';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
@@ -95,9 +97,52 @@ describe('pods of several containers, in one gVisor sandbox', { timeout: 400_000
     );
   });
 
-  it('the router and port-forward reach their ports', async () => {
+  it('the router and port-forward reach the ports of all of them, port-forward also those on the loopback inside', async () => {
     const answer = await up.request('/team:7000/file');
     assert.equal(await answer.text(), 'prepared\n');
+    const inside = 'python3 -m http.server 7001 --bind 127.0.0.1 --directory /shared >/dev/null 2>&1';
+    await run('team', 'counter', `setsid ${inside} </dev/null &`);
+    const ports = [await freePort(), await freePort(), await freePort()];
+    const [agent, files, loopback] = ports;
+    const forwarding = spawn('kubectl', [
+      ...['--kubeconfig', up.kubeconfig, 'port-forward', 'pod/team'],
+      ...[`${agent}:8888`, `${files}:7000`, `${loopback}:7001`],
+    ]);
+    let said = '';
+    for (const stream of [forwarding.stdout, forwarding.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+      });
+    try {
+      await until('it listens', () => ports.every((port) => said.includes(`127.0.0.1:${port} ->`)));
+      for (const port of [files, loopback]) {
+        const text = await until(`${port} answers`, async () =>
+          fetch(`http://127.0.0.1:${port}/file`).then(
+            (response) => response.text(),
+            () => undefined,
+          ),
+        );
+        assert.equal(text, 'prepared\n');
+      }
+      assert.equal((await fetch(`http://127.0.0.1:${agent}/`)).status, 200);
+    } finally {
+      const ended = once(forwarding, 'exit');
+      forwarding.kill('SIGINT');
+      await ended;
+    }
+  });
+
+  it('the log of one that prints without end takes a bounded part of the disk, and no other log suffers', async () => {
+    const uid = await up.kubectl('get', 'pod', 'team', '-o', 'jsonpath={.metadata.uid}');
+    const log = join(stateDirectory, 'engine', 'logs', `${uid}.files.log`);
+    const before = await up.kubectl('logs', 'team', '-c', 'counter', '--limit-bytes=8');
+    await run('team', 'files', 'seq -f "line %.0f of the flood" 1 1600000 > /proc/1/fd/1');
+    await until('old output was let go', () => {
+      const { size, blocks } = statSync(log);
+      return size > 30 * 2 ** 20 && blocks * 512 < 25 * 2 ** 20;
+    });
+    assert.match(await up.kubectl('logs', 'team', '-c', 'files', '--tail=1'), /^line 1600000 of the flood\n$/);
+    assert.equal(await up.kubectl('logs', 'team', '-c', 'counter', '--limit-bytes=8'), before);
   });
 
   it('one that ends is started again alone, and tells of its end', async () => {

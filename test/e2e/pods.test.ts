@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { engineTagOf } from '../../src/engine/runtime/index.ts';
 import { projectRoot } from '../support/checkout.ts';
+import { cgroupsOf } from '../support/leaks.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
@@ -172,6 +174,98 @@ describe('pods as people write them, in gVisor', { timeout: 400_000 }, () => {
     await apply([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: meta('late'), data: { WHEN: 'now' } }]);
     await ready('early');
     assert.equal((await run('early', 'echo $WHEN')).trim(), 'now');
+  });
+
+  describe('limits', () => {
+    const groups = () => cgroupsOf(`sandbox-router-${engineTagOf(join(stateDirectory, 'engine'))}`);
+    /** The group of a Pod in one hierarchy; where there is only one, that. */
+    const groupOf = async (name: string, hierarchy: string) => {
+      const status = await up.kubectl('get', 'pod', name, '-o', 'jsonpath={.status.containerStatuses[0].containerID}');
+      const found = groups().filter((path) => path.endsWith(`/${status.split('//')[1]}`));
+      return found.find((path) => path.includes(`/${hierarchy}`)) ?? found[0] ?? '';
+    };
+    const condition = async (name: string) =>
+      await up.kubectl(
+        'get',
+        'pod',
+        name,
+        '-o',
+        'jsonpath={.status.conditions[?(@.type=="sandbox-router/LimitsEnforced")].status}',
+      );
+    /** Keeps so many megabytes in memory, and then this. */
+    const keeping = (megabytes: number, then: string) => [
+      'python3',
+      '-c',
+      `import time\nkept = b'x' * (${megabytes} << 20)\n${then}`,
+    ];
+    const limits = { memory: '128Mi', cpu: '500m' };
+    let enforced = false;
+
+    before(async () => {
+      await apply([
+        sandbox('bounded', { resources: { limits } }),
+        sandbox('free', {}),
+        sandbox('greedy', { command: keeping(600, 'time.sleep(1000)'), ports: [], resources: { limits } }),
+      ]);
+      await ready('bounded');
+      enforced = (await condition('bounded')) === 'True';
+    });
+
+    it('are kept for a sandbox with all that runs in it, or said not to be; others have no group', async (context) => {
+      assert.match(await condition('bounded'), /^(True|False)$/);
+      await ready('free');
+      assert.equal(await condition('free'), '');
+      if (!enforced) return context.skip('no cgroups here');
+      const group = await groupOf('bounded', 'memory');
+      const processes = readFileSync(join(group, 'cgroup.procs'), 'utf8').trim().split('\n');
+      const commands = processes.map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
+      assert.ok(commands.some((each) => each.includes('runsc-sandbox')) && commands.length > 1, commands.join('\n'));
+      assert.equal(await groupOf('free', 'memory'), '');
+    });
+
+    it('who takes more memory is killed, which its status says, and started again', async (context) => {
+      if (!enforced) return context.skip('no cgroups here');
+      const path = '{.status.containerStatuses[0].lastState.terminated}';
+      const end = await until(
+        'it was killed',
+        async () =>
+          (await up.kubectl('get', 'pod', 'greedy', '--ignore-not-found', '-o', `jsonpath=${path}`)) || undefined,
+      );
+      const { reason, exitCode } = JSON.parse(end) as { reason: string; exitCode: number };
+      assert.deepEqual([reason, exitCode], ['OOMKilled', 137]);
+      await up.kubectl('delete', 'sandbox', 'greedy', '--wait');
+      assert.equal((await run('bounded', 'echo there')).trim(), 'there');
+    });
+
+    it('who wants more CPU is slowed down', async (context) => {
+      if (!enforced) return context.skip('no cgroups here');
+      const burn = 'python3 -c "import time; end = time.time() + 1.5\nwhile time.time() < end: pass"';
+      await run('bounded', burn);
+      const throttled = readFileSync(join(await groupOf('bounded', 'cpu'), 'cpu.stat'), 'utf8');
+      assert.ok(Number(/^nr_throttled (\d+)/m.exec(throttled)?.[1]) > 0, throttled);
+    });
+
+    it('hold after a pause, also of one that is as large as it may be, and nothing stays of them', async (context) => {
+      if (!enforced) return context.skip('no cgroups here');
+      await run(
+        'bounded',
+        `(${keeping(110, 'time.sleep(1000)')
+          .map((word) => `'${word}'`)
+          .join(' ')} &) ; sleep 1`,
+      );
+      await command('pause', 'bounded');
+      assert.equal((await run('bounded', 'pgrep -c python3 || true')).trim() === '0', false);
+      await ready('bounded');
+      const file = existsSync(join(await groupOf('bounded', 'memory'), 'memory.max'))
+        ? 'memory.max'
+        : 'memory.limit_in_bytes';
+      assert.equal(
+        readFileSync(join(await groupOf('bounded', 'memory'), file), 'utf8').trim(),
+        String((128 + 64) << 20),
+      );
+      await up.kubectl('delete', 'sandbox', 'bounded', 'free', '--wait');
+      await until('their groups are gone', () => groups().every((path) => /sandbox-router-[0-9a-f]{4}$/.test(path)));
+    });
   });
 
   describe('refuses, and names the field', () => {

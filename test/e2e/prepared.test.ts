@@ -6,13 +6,12 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { projectRoot } from '../support/checkout.ts';
-import { footprint, leaked } from '../support/leaks.ts';
+import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { containersOf } from '../support/prepared.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 const execute = promisify(execFile);
-const NOTHING = { processes: [], namespaces: [], links: [], mounts: [] };
 
 describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () => {
   const stateDirectory = mkdtempSync(join(tmpdir(), 'sandbox-router-prepared-'));
@@ -134,6 +133,6 @@ describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () =
     await pause('counter');
     await untilWaits('counter');
     await up.interrupt();
-    assert.deepEqual(leaked(before_, footprint(stateDirectory)), NOTHING);
+    assert.deepEqual(leaked(before_, footprint(stateDirectory)), NOTHING_LEFT);
   });
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { linkPrefix, namespaceName } from '../../src/engine/network/links.ts';
 import { engineTagOf } from '../../src/engine/runtime/index.ts';
@@ -10,7 +10,12 @@ export interface Footprint {
   namespaces: string[];
   links: string[];
   mounts: string[];
+  /** Also that in which those of the engine are, once it has ended. */
+  cgroups: string[];
 }
+
+/** Nothing at all. */
+export const NOTHING_LEFT: Footprint = { processes: [], namespaces: [], links: [], mounts: [], cgroups: [] };
 
 /** What is there now of the engine in this state directory, by the names that it gives: other engines on the machine do not count. */
 export function footprint(stateDirectory: string): Footprint {
@@ -24,6 +29,7 @@ export function footprint(stateDirectory: string): Footprint {
       .split('\n')
       .filter((line) => line.includes(stateDirectory))
       .sort(),
+    cgroups: cgroupsOf(`sandbox-router-${tag}`),
   };
 }
 
@@ -35,7 +41,18 @@ export function leaked(before: Footprint, after: Footprint): Footprint {
     namespaces: added('namespaces'),
     links: added('links'),
     mounts: added('mounts'),
+    cgroups: added('cgroups'),
   };
+}
+
+/** Cgroups of this name and those in them, in whatever hierarchies there are. */
+export function cgroupsOf(name: string): string[] {
+  return ['', 'memory', 'cpu', 'cpu,cpuacct', 'pids'].flatMap((hierarchy) => {
+    const directory = join('/sys/fs/cgroup', hierarchy, name);
+    if (!existsSync(directory)) return [];
+    const groups = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    return [directory, ...groups.map((entry) => join(directory, entry.name))];
+  });
 }
 
 /** Command lines of live processes that mention the directory, this one and its parents aside. */

@@ -42,8 +42,17 @@ export interface ContainerSpec {
   network: NetworkAttachment;
   /** stdout and stderr go here, append only. */
   logPath: string;
+  /** Of its sandbox as a whole; absent for one that is run in the sandbox of another. */
+  limits?: ResourceLimits;
   /** Its place where several containers share a sandbox; absent for one that has a sandbox for itself. */
   group?: SandboxHolder | SandboxMember;
+}
+
+/** Most that the containers of a Pod may take together; what is absent is not bounded. */
+export interface ResourceLimits {
+  memoryBytes?: number;
+  /** Thousandths of a CPU. */
+  cpuMillicores?: number;
 }
 
 /** A container that is run first and holds what others in its sandbox share: kernel, network, memory. */
@@ -116,6 +125,8 @@ export interface ContainerRuntime {
   readonly sharedSandboxes: boolean;
   /** What snapshots taken now can be restored with. */
   readonly compatibility: RuntimeCompatibility;
+  /** Why a limit can't be kept on this machine, by resource; nothing for those that are. */
+  readonly limitProblems: Partial<Record<'memory' | 'cpu' | 'pids', string>>;
   /** Version and platform for people: `runsc release-… (systrap)`. */
   readonly description: string;
   /** Starts a container; resolves once its process was started (not: ready). */
@@ -140,6 +151,8 @@ export interface ContainerRuntime {
   state(id: string): Promise<ContainerState>;
   /** Resolves with the exit code when the container's main process ends (also for containers started by an earlier engine process). */
   wait(id: string, signal: AbortSignal): Promise<number>;
+  /** Whether the kernel killed something of a container because its limit on memory was reached. To be asked before it is stopped. */
+  wasOutOfMemory(id: string): boolean;
   /** SIGTERM, then SIGKILL after the grace period; resolves when it is gone with all its resources. Unknown ids are no error. */
   stop(id: string, gracePeriodMs: number): Promise<void>;
   exec(id: string, command: string[], options?: { timeoutMs?: number; stdin?: Buffer }): Promise<ExecResult>;

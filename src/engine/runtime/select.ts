@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { CommandShell } from '../command-shell.ts';
+import { createCgroups } from './cgroups/index.ts';
 import { findRunsc } from './gvisor/find-runsc.ts';
 import { createGvisorRuntime } from './gvisor/gvisor.ts';
 import { probePlatform } from './gvisor/platform.ts';
@@ -40,9 +41,10 @@ export function engineTagOf(engineDirectory: string): string {
 export async function selectRuntime(options: SelectRuntimeOptions): Promise<SelectedRuntime> {
   const engineTag = engineTagOf(options.engineDirectory);
   const root = process.platform === 'linux' && process.getuid?.() === 0;
+  const cgroups = createCgroups(`sandbox-router-${engineTag}`);
   const containersDirectory = (name: string) => join(options.engineDirectory, 'containers', name);
   const useProcess = (reason?: string): SelectedRuntime => ({
-    runtime: createProcessRuntime({ containersDirectory: containersDirectory('process') }),
+    runtime: createProcessRuntime({ cgroups, containersDirectory: containersDirectory('process') }),
     engineTag,
     namespaces: false,
     ...(reason === undefined ? {} : { reason }),
@@ -65,7 +67,7 @@ export async function selectRuntime(options: SelectRuntimeOptions): Promise<Sele
       shell: options.shell,
     };
     return {
-      runtime: createGvisorRuntime({ runsc, version, containersDirectory: containersDirectory('gvisor') }),
+      runtime: createGvisorRuntime({ cgroups, runsc, version, containersDirectory: containersDirectory('gvisor') }),
       engineTag,
       namespaces: true,
     };

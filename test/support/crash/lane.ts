@@ -13,7 +13,7 @@ import {
 } from '../../../src/kubernetes/index.ts';
 import type { Random } from '../random.ts';
 import { until } from '../until.ts';
-import type { CounterAnswer, CounterBook } from './counters.ts';
+import type { CounterBook } from './counters.ts';
 import { type Fact, type Ledger, PRESENCE } from './ledger.ts';
 import { configMap, counterClaim, counterSandbox, NAMESPACE, snapshotTrigger, VALUE_ANNOTATION } from './manifests.ts';
 
@@ -198,7 +198,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
       // A pause of which the router has not heard yet breaks the connection; whoever asks again wakes the sandbox.
       if (status === 502 && text.includes('upstream_reset')) ({ status, text } = await answer(request, `/${sandbox}/`));
       assert.equal(status, 200, `${sandbox}: ${text}`);
-      return JSON.parse(text) as CounterAnswer;
+      return (JSON.parse(text) as { n: number }).n;
     });
   }
 

@@ -22,6 +22,7 @@ const podSpec: PodSpec = {
       image: 'sandbox-router.local/toolbox',
       command: ['/opt/sandbox-router/agent/bin/sandbox-router-counter'],
       ports: [{ name: 'http', containerPort: 8080 }],
+      resources: { limits: { memory: '1Gi', cpu: '2' } },
     },
   ],
 };

@@ -61,6 +61,22 @@ describe('several containers of a pod', () => {
     assert.deepEqual(next(), 'wait');
   });
 
+  it('one whose postStart is under way holds back those behind it, and no others', () => {
+    const lifecycle = { postStart: { exec: { command: ['true'] } } };
+    const containers = [container('before'), container('hooked', { lifecycle }), container('after')];
+    const { member, run, end, next } = world(pod({ initContainers: [], containers }));
+    assert.deepEqual(next(), ['before', 'hooked']);
+    run('before');
+    run('hooked');
+    member('hooked').isHooked = true;
+    assert.equal(next(), 'wait');
+    end('before', 1, 0);
+    assert.deepEqual(next(), ['before']);
+    run('before');
+    member('hooked').isHooked = false;
+    assert.deepEqual(next(), ['after']);
+  });
+
   it('an init container that failed holds the others back until it is tried again', () => {
     const { member, end, next } = world();
     end('first', 1, 1000);
@@ -115,25 +131,6 @@ describe('several containers of a pod', () => {
         again,
         `${restartPolicy} ${kind} ${exitCode}`,
       );
-  });
-
-  it('limits that nobody enforces are said to be such', () => {
-    const condition = (of: Pod) => {
-      const containers = of.spec.containers.map((each) => ({
-        container: each,
-        phase: { phase: 'running', ready: true } as const,
-        restartCount: 0,
-        started: true,
-      }));
-      const { conditions } = podStatus({ pod: of, containers, initContainers: [] }, new Date(0));
-      return conditions?.find(({ type }) => type === 'sandbox-router/LimitsEnforced')?.status;
-    };
-    assert.equal(condition(pod()), undefined);
-    const limits = { memory: '64Mi' };
-    assert.equal(
-      condition(pod({ containers: [container('one'), container('two', { resources: { limits } })] })),
-      'False',
-    );
   });
 
   it('a pod is ready when all that stay are, and initialized when those before have done their work', () => {

@@ -41,7 +41,13 @@ export function containerSchema({ defaults }: ContainerSchemaOptions): Schema {
     readinessProbe: probe,
     livenessProbe: probe,
     startupProbe: probe,
-    lifecycle: anyObject('Hooks after the start and before the stop.'),
+    lifecycle: object('What the container does after its start and before its stop.', {
+      postStart: handlerSchema(
+        'Right after the start: the container is not ready before, and ended if it fails.',
+        orDefault,
+      ),
+      preStop: handlerSchema('Before the container is told to end, within its grace period.', orDefault),
+    }),
     restartPolicy: string('`Always` on an init container makes it a sidecar.'),
     securityContext,
     volumeMounts: listBy(['mountPath'], 'Volumes in the file system of the container.', volumeMount),
@@ -121,22 +127,37 @@ const volumeMount = object('A volume in the file system of the container.', {
   mountPropagation: string('How mounts spread.'),
 });
 
+const tcpSocket = object('A port that must accept.', {
+  port: required(intOrString('Number or name of the port.')),
+  host: string('Host, the Pod by default.'),
+});
+
+function httpGetSchema(description: string, orDefault: (value: unknown) => object): Schema {
+  return object(description, {
+    path: string('Path.'),
+    port: required(intOrString('Number or name of the port.')),
+    host: string('Host, the Pod by default.'),
+    scheme: string('HTTP or HTTPS.', orDefault('HTTP')),
+    httpHeaders: list(
+      'Headers of the request.',
+      object('A header.', { name: required(string('Name.')), value: required(string('Value.')) }),
+    ),
+  });
+}
+
+function handlerSchema(description: string, orDefault: (value: unknown) => object): Schema {
+  return object(description, {
+    exec: object('A command that must end with 0.', { command: list('The command.', { type: 'string' }) }),
+    httpGet: httpGetSchema('An HTTP request that must be answered.', orDefault),
+    sleep: object('A wait.', { seconds: required(integer('How long.', { format: 'int64' })) }),
+    tcpSocket,
+  });
+}
+
 function probeSchema(orDefault: (value: unknown) => object): Schema {
   return object('Asks the container how it is.', {
-    httpGet: object('An HTTP request that must be answered with 2xx or 3xx.', {
-      path: string('Path.'),
-      port: required(intOrString('Number or name of the port.')),
-      host: string('Host, the Pod by default.'),
-      scheme: string('HTTP or HTTPS.', orDefault('HTTP')),
-      httpHeaders: list(
-        'Headers of the request.',
-        object('A header.', { name: required(string('Name.')), value: required(string('Value.')) }),
-      ),
-    }),
-    tcpSocket: object('A port that must accept.', {
-      port: required(intOrString('Number or name of the port.')),
-      host: string('Host, the Pod by default.'),
-    }),
+    httpGet: httpGetSchema('An HTTP request that must be answered with 2xx or 3xx.', orDefault),
+    tcpSocket,
     exec: object('A command that must end with 0.', { command: list('The command.', { type: 'string' }) }),
     grpc: object('A gRPC health check.', {
       port: required(integer('Port.')),

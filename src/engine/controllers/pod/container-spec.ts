@@ -29,6 +29,7 @@ export function mainContainer(pod: Pod): Container {
 /** What of a container's surroundings is made ready before it starts. */
 export interface ContainerSurroundings {
   id: string;
+  limits?: ContainerSpec['limits'];
   group?: ContainerSpec['group'];
   network: NetworkAttachment;
   logPath: string;

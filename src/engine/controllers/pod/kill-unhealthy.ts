@@ -1,16 +1,14 @@
-import type { Container, Pod } from '../../../kubernetes/index.ts';
-import type { ContainerRuntime } from '../../runtime/index.ts';
 import type { EventRecorder } from '../events.ts';
 import type { HealthListener } from './health.ts';
+import type { ContainerHooks, HookedContainer } from './hooks.ts';
 import { fieldOf } from './pod-images.ts';
 
 /** What becomes of a container that is not healthy: events as a kubelet has them, and its end, within its grace period. */
 export function killUnhealthy(
-  { runtime, events }: { runtime: ContainerRuntime; events: EventRecorder },
-  pod: Pod,
-  container: Container,
-  id: string,
+  { hooks, events }: { hooks: ContainerHooks; events: EventRecorder },
+  place: HookedContainer,
 ): Pick<HealthListener, 'unhealthy' | 'dead'> {
+  const { pod, container } = place;
   const field = fieldOf(pod, container);
   return {
     unhealthy: (which, problem) => {
@@ -21,7 +19,7 @@ export function killUnhealthy(
       events.note(pod, 'Killing', `Container ${container.name} failed ${which} probe, will be restarted`, field);
       const graceSeconds = probe.terminationGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;
       // Whoever waits for its end takes it from there.
-      runtime.stop(id, graceSeconds * 1000).catch((error: Error) => {
+      hooks.stop(place, graceSeconds * 1000).catch((error: Error) => {
         events.warn(pod, 'FailedKillPod', `error killing container ${container.name}: ${error.message}`, field);
       });
     },

@@ -1,12 +1,12 @@
-import type { Container, Pod, Probe } from '../../../kubernetes/index.ts';
+import type { Container, Pod } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
 import { containerPath, logKey } from '../../pod-containers.ts';
 import type { LogStore } from '../../pod-logs/index.ts';
 import type { ContainerRuntime, ContainerSpec } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import type { EventRecorder } from '../events.ts';
-import { type DeadlyProbe, followHealth } from './health.ts';
-import { killUnhealthy } from './kill-unhealthy.ts';
+import { awaitsHook, followContainer, startsLater } from './follow-container.ts';
+import type { ContainerHooks } from './hooks.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { type Member, nextStep, restartsAfter } from './members.ts';
@@ -21,6 +21,7 @@ import type { ContainerEnd, ContainerPhase } from './status.ts';
 /** What running containers that share a sandbox needs. */
 export interface MemberRunnerOptions {
   runtime: ContainerRuntime;
+  hooks: ContainerHooks;
   images: PodImages;
   specOf: SpecWriter;
   events: EventRecorder;
@@ -48,14 +49,15 @@ export interface MemberRunner {
   present(local: LocalPod): SnapshotMembers | undefined;
   /** Nobody looks after them any more: their sandbox is stopped, or about to be. */
   leave(local: LocalPod): void;
-  /** Their sandbox is gone: they begin again with the next one. */
-  reset(local: LocalPod): void;
-  stop(local: LocalPod, gracePeriodMs: number): Promise<void>;
+  /** Their sandbox is gone, in this way: they begin again with the next one. */
+  reset(local: LocalPod, end: ContainerEnd): void;
+  /** In an orderly way where the Pod is given. */
+  stop(local: LocalPod, gracePeriodMs: number, pod?: Pod): Promise<void>;
 }
 
 /** Creates a {@link MemberRunner}. */
 export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
-  const { runtime, images, records, logs } = options;
+  const { runtime, hooks, images, records, logs } = options;
 
   async function advance(pod: Pod, local: LocalPod): Promise<void> {
     if (local.members === undefined || local.container.phase !== 'running' || local.stopping) return;
@@ -99,7 +101,7 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
       record.startedAt = rfc3339(options.now());
       delete record.end;
       records.write(local.record);
-      follow(pod, local, member);
+      follow(pod, local, member, true);
     } catch (error) {
       const reason = waitingReason(error);
       member.phase = { phase: 'waiting', reason, message: (error as Error).message };
@@ -114,43 +116,35 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     return options.specOf(pod, { id: member.id, container: member.container, image, network: { address }, sandbox });
   }
 
-  /** Watches readiness and the end of a container that runs. */
-  function follow(pod: Pod, local: LocalPod, member: Member): void {
+  /** Watches readiness and the end of a container that runs, new or not. */
+  function follow(pod: Pod, local: LocalPod, member: Member, isNew = false): void {
     const following = new AbortController();
+    const { signal } = following;
     member.following = following;
+    const { id, container } = member;
     member.phase = { phase: 'running', ready: false };
-    member.started = member.container.startupProbe === undefined;
-    const target = {
-      address: local.record.address,
-      container: member.container,
-      exec: async (command: string[], timeoutMs: number) =>
-        (await runtime.exec(member.id, command, { timeoutMs })).exitCode,
-    };
-    const changed = (ready: boolean) => {
-      if (following.signal.aborted || member.phase.phase !== 'running') return;
-      member.phase = { phase: 'running', ready };
-      options.changed(localKey(local));
-    };
-    const deadly = killUnhealthy(options, pod, member.container, member.id);
-    let failed = false;
+    member.isHooked = awaitsHook(container, isNew);
+    member.started = !startsLater(container, isNew);
     const listener = {
-      ...deadly,
+      hooked: () => {
+        if (member.isHooked !== true) return;
+        member.isHooked = false;
+        options.changed(localKey(local));
+      },
       started: () => {
         if (member.started) return;
         member.started = true;
         options.changed(localKey(local));
       },
-      ready: changed,
-      dead: (which: DeadlyProbe, probe: Probe) => {
-        failed = true;
-        deadly.dead(which, probe);
+      ready: (ready: boolean) => {
+        if (signal.aborted || member.phase.phase !== 'running') return;
+        member.phase = { phase: 'running', ready };
+        options.changed(localKey(local));
       },
+      ended: (exitCode: number, failedProbe: boolean) => ended(pod, local, member, exitCode, failedProbe),
     };
-    if (member.kind !== 'init') followHealth(target, listener, following.signal).catch(() => {});
-    runtime
-      .wait(member.id, following.signal)
-      .then((exitCode) => ended(pod, local, member, exitCode, failed))
-      .catch(() => {});
+    const place = { pod, container, id, address: local.record.address };
+    followContainer(options, place, { isNew, withProbes: member.kind !== 'init' }, listener, signal);
   }
 
   async function ended(
@@ -163,6 +157,7 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     if (local.stopping || member.following?.signal.aborted === true) return;
     member.following?.abort();
     member.started = false;
+    member.isHooked = false;
     const message = await lastLines(logs.pathOf(logKey(pod, member.container.name)));
     const ending = { exitCode, message, finishedAt: rfc3339(options.now()) };
     // A snapshot has those that run, and only they are restored.
@@ -197,8 +192,15 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     }
   }
 
-  async function stop({ members = [] }: LocalPod, gracePeriodMs: number): Promise<void> {
-    await Promise.all(members.map(({ id }) => runtime.stop(id, gracePeriodMs)));
+  async function stop({ members = [], record }: LocalPod, gracePeriodMs: number, pod?: Pod): Promise<void> {
+    const { address } = record;
+    await Promise.all(
+      members.map(({ id, container, phase }) =>
+        pod === undefined || phase.phase !== 'running'
+          ? runtime.stop(id, gracePeriodMs)
+          : hooks.stop({ pod, id, address, container }, gracePeriodMs),
+      ),
+    );
   }
 
   return {
@@ -266,10 +268,11 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
               ]),
           ),
 
-    reset: (local) => {
+    reset: (local, end) => {
       leave(local);
       for (const member of local.members ?? []) {
         if (member.record.startedAt !== undefined) member.record.restartCount++;
+        if (member.phase.phase === 'running') member.lastEnd = end;
         delete member.record.startedAt;
         delete member.record.end;
         member.phase = { phase: 'waiting', reason: 'PodInitializing' };

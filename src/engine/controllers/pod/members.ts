@@ -26,6 +26,8 @@ export interface Member {
   lastEnd?: ContainerEnd;
   /** It runs, and what waits for it may go on. */
   started: boolean;
+  /** Its `postStart` is under way, and those after it are not begun. */
+  isHooked?: boolean;
   /** Ends its probes and the watch for its end. */
   following?: AbortController;
   restartTimer?: NodeJS.Timeout;
@@ -78,8 +80,20 @@ export function nextStep(members: readonly Member[]): MemberStep {
   );
   if (ends.every((exitCode) => exitCode !== undefined))
     return { end: ends.every((exitCode) => exitCode === 0) ? 'Succeeded' : 'Failed' };
-  const start = main.filter(wantsStart);
+  const start = begunTogether(main);
   return start.length === 0 ? undefined : { start };
+}
+
+/** Those that should run and do not, up to one whose `postStart` has to be over before the next is begun. */
+function begunTogether(members: readonly Member[]): Member[] {
+  const start: Member[] = [];
+  for (const member of members) {
+    if (member.isHooked === true) break;
+    if (!wantsStart(member)) continue;
+    start.push(member);
+    if (member.container.lifecycle?.postStart !== undefined) break;
+  }
+  return start;
 }
 
 /** Whether it is an init container that has done its work. */

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { COLD_START_ANNOTATION, type Pod, type Probe, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
+import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
 import { sharesSandbox } from '../../pod-containers.ts';
 import { type ContainerSpec, containerId, RuntimeError } from '../../runtime/index.ts';
@@ -10,8 +10,8 @@ import { controllerOf } from '../sandbox/ownership.ts';
 import { capture } from './capture.ts';
 import { processRevision, startAsCopy } from './clone.ts';
 import { mainContainer } from './container-spec.ts';
-import { type DeadlyProbe, followHealth } from './health.ts';
-import { killUnhealthy } from './kill-unhealthy.ts';
+import { followContainer, startsLater } from './follow-container.ts';
+import { createContainerHooks } from './hooks.ts';
 import { lastLines } from './last-lines.ts';
 import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
 import { createMemberRunner } from './member-runner.ts';
@@ -33,7 +33,8 @@ export function createPodRunner(options: PodRunnerOptions) {
   const { runtime, network, records, snapshots, logs } = options;
   const filesOf = (uid: string) => join(options.filesDirectory, uid);
   const specOf = createSpecWriter(options);
-  const members = createMemberRunner({ ...options, specOf });
+  const hooks = createContainerHooks(options);
+  const members = createMemberRunner({ ...options, specOf, hooks });
   const taking = { runtime, snapshots, members };
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
@@ -116,7 +117,9 @@ export function createPodRunner(options: PodRunnerOptions) {
     if (waiting !== undefined && shapeOf(spec) !== waiting.shape)
       throw new RuntimeError('start_failed', 'the container that waits is like no container of this Pod');
     local.spec = spec;
+    let isNew = false;
     const runFromStart = async () => {
+      isNew = true;
       delete record.isRestored;
       logs.opening(record.uid, 'start');
       await runtime.run(spec);
@@ -167,7 +170,7 @@ export function createPodRunner(options: PodRunnerOptions) {
     record.startedAt = rfc3339(options.now());
     records.write(record);
     local.container = { phase: 'running', ready: false };
-    const ready = follow(pod, local);
+    const ready = follow(pod, local, isNew);
     await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
   }
 
@@ -201,52 +204,43 @@ export function createPodRunner(options: PodRunnerOptions) {
     options.prepared.paused(owner.uid, spec, record.address);
   }
 
-  /** Watches readiness and the end of a container that runs; resolves when it is ready for the first time. */
-  function follow(pod: Pod, local: LocalPod): Promise<void> {
+  /** Watches readiness and the end of a container that runs, new or not; resolves when it is ready for the first time. */
+  function follow(pod: Pod, local: LocalPod, isNew: boolean): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const following = new AbortController();
+    const { signal } = following;
     local.following = following;
     const { containerId: id, address } = local.record;
-    const target = {
-      address,
-      container: mainContainer(pod),
-      exec: async (command: string[], timeoutMs: number) => (await runtime.exec(id, command, { timeoutMs })).exitCode,
-    };
-    const changed = (ready: boolean) => {
-      if (following.signal.aborted || local.container.phase !== 'running') return;
-      local.container = { phase: 'running', ready };
-      resolve();
-      options.changed(localKey(local));
-    };
-    const deadly = killUnhealthy(options, pod, target.container, id);
-    let failed = false;
+    const container = mainContainer(pod);
     const listener = {
-      ...deadly,
       started: () => {
         local.isStarting = false;
       },
-      ready: changed,
-      dead: (which: DeadlyProbe, probe: Probe) => {
-        failed = true;
-        deadly.dead(which, probe);
+      ready: (ready: boolean) => {
+        if (signal.aborted || local.container.phase !== 'running') return;
+        local.container = { phase: 'running', ready };
+        resolve();
+        options.changed(localKey(local));
+      },
+      ended: async (exitCode: number, failedProbe: boolean) => {
+        await ended(pod, local, exitCode, failedProbe);
+        resolve();
       },
     };
-    local.isStarting = target.container.startupProbe !== undefined;
-    followHealth(target, listener, following.signal).catch(() => {});
-    runtime
-      .wait(id, following.signal)
-      .then((exitCode) => ended(pod, local, exitCode, failed))
-      .then(resolve)
-      .catch(() => {});
+    local.isStarting = startsLater(container, isNew);
+    const place = { pod, container, id, address };
+    followContainer({ ...options, hooks }, place, { isNew, withProbes: true }, listener, signal);
     return promise;
   }
 
   async function ended(pod: Pod, local: LocalPod, exitCode: number, failedProbe = false): Promise<void> {
     if (local.stopping || local.following?.signal.aborted === true) return;
     local.following?.abort();
-    members.reset(local);
     const message = await lastLines(logs.pathOf(local.record.uid));
-    const end = { exitCode, message, finishedAt: rfc3339(options.now()) };
+    const ending = { exitCode, message, finishedAt: rfc3339(options.now()) };
+    const outOfMemory = exitCode !== 0 && runtime.wasOutOfMemory(local.record.containerId);
+    const end = outOfMemory ? { ...ending, exitCode: 137, reason: 'OOMKilled' as const } : ending;
+    members.reset(local, end);
     const policy = pod.spec.restartPolicy ?? 'Always';
     const restart = policy === 'Always' || (policy === 'OnFailure' && (exitCode !== 0 || failedProbe));
     local.lastEnd = end;
@@ -292,7 +286,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       const recoverMembers = await members.recover(pod, local);
       local.container = { phase: 'running', ready: false };
       recoverMembers();
-      await follow(pod, local);
+      await follow(pod, local, false);
     },
 
     /** Starts a container that ended or could not be started, once its back-off is over. */
@@ -348,17 +342,19 @@ export function createPodRunner(options: PodRunnerOptions) {
       await runtime.stop(local.record.containerId, 0);
     },
 
-    /** Stops a container and removes everything of its Pod from this machine. */
-    discard: async (local: LocalPod, gracePeriodMs: number): Promise<void> => {
-      const { containerId: id, uid } = local.record;
+    /** Stops a container, in an orderly way where its Pod is given, and removes everything of that from this machine. */
+    discard: async (local: LocalPod, gracePeriodMs: number, pod?: Pod): Promise<void> => {
+      const { containerId: id, uid, address } = local.record;
       clearTimeout(local.restartTimer);
       options.images.forget(uid);
       local.stopping = true;
       local.following?.abort();
       members.leave(local);
       if (local.container.phase !== 'stopped-for-snapshot') {
-        await members.stop(local, gracePeriodMs);
-        await runtime.stop(id, local.members === undefined ? gracePeriodMs : 0);
+        await members.stop(local, gracePeriodMs, pod);
+        if (pod === undefined || local.members !== undefined || local.container.phase !== 'running')
+          await runtime.stop(id, local.members === undefined ? gracePeriodMs : 0);
+        else await hooks.stop({ pod, id, address, container: mainContainer(pod) }, gracePeriodMs);
         await network.detach(id);
       }
       await snapshots.discard(hibernationId(uid));

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
-import { request } from 'undici';
 import type { Container, Probe } from '../../../kubernetes/index.ts';
 import { grpcProblem } from './grpc-probe.ts';
+import { httpGet, portNumber } from './http-get.ts';
 
 /** What a probe needs to reach a container. */
 export interface ProbeTarget {
@@ -21,28 +21,13 @@ export async function problemOf(probe: Probe, target: ProbeTarget): Promise<stri
       return exitCode === 0 ? undefined : `command ended with ${exitCode}`;
     }
     if (probe.grpc !== undefined) return await grpcProblem(target.address, probe.grpc, timeoutMs);
-    const port = portNumber(target.container, probe.httpGet?.port ?? probe.tcpSocket?.port);
-    if (probe.httpGet === undefined) return await connectProblem(target.address, port, timeoutMs);
-    const { path = '/', httpHeaders = [], scheme = 'HTTP' } = probe.httpGet;
-    const response = await request(
-      `${scheme.toLowerCase()}://${target.address}:${port}${path.startsWith('/') ? path : `/${path}`}`,
-      {
-        headers: Object.fromEntries([['connection', 'close'], ...httpHeaders.map(({ name, value }) => [name, value])]),
-        signal: AbortSignal.timeout(timeoutMs),
-      },
-    );
-    await response.body.dump();
-    const { statusCode } = response;
+    if (probe.httpGet === undefined)
+      return await connectProblem(target.address, portNumber(target.container, probe.tcpSocket?.port), timeoutMs);
+    const statusCode = await httpGet(probe.httpGet, target, AbortSignal.timeout(timeoutMs));
     return statusCode >= 200 && statusCode < 400 ? undefined : `HTTP probe failed with statuscode: ${statusCode}`;
   } catch (error) {
     return (error as Error).message || (error as { code?: string }).code || 'no answer';
   }
-}
-
-function portNumber(container: Container, port: number | string | undefined): number {
-  if (typeof port === 'number') return port;
-  const named = container.ports?.find(({ name }) => name === port)?.containerPort;
-  return named ?? Number(port);
 }
 
 function connectProblem(host: string, port: number, timeoutMs: number): Promise<string | undefined> {

@@ -8,6 +8,7 @@ import type { ClaimVolumes } from './claim-volumes.ts';
 import { containerSpecOf, mainContainer } from './container-spec.ts';
 import { environmentOf } from './environment.ts';
 import { hostsText } from './hosts-file.ts';
+import { limitsOf } from './limits.ts';
 import { podDataOf } from './pod-data.ts';
 import { resolverText } from './resolver-file.ts';
 import { sharedFile } from './shared-file.ts';
@@ -53,6 +54,7 @@ export function createSpecWriter({ client, claims, logs, filesDirectory, nameSer
     const sharedMemory = shared ? sharedMemoryOf(pod, ofPod) : undefined;
     // runsc keeps shared memory with the container that mounts it first: with one that ends, it would be missing from a snapshot.
     const held = isHolder ? (sharedMemory ?? []) : [];
+    const limits = isHolder || !shared ? limitsOf(pod) : undefined;
     return containerSpecOf(pod, container, image, {
       id,
       network,
@@ -73,6 +75,7 @@ export function createSpecWriter({ client, claims, logs, filesDirectory, nameSer
           claimDirectory: (name) => claims.directoryOf(pod, name),
         })),
       ],
+      ...(limits === undefined ? {} : { limits }),
       ...groupOf(container, isHolder, sandbox, sharedMemory),
     });
   };

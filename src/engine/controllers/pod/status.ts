@@ -3,7 +3,6 @@ import {
   type Condition,
   type Container,
   type ContainerStatus,
-  LIMITS_ENFORCED_CONDITION,
   POD_RESTORED_CONDITION,
   type Pod,
   RESUMED_CONDITION,
@@ -13,6 +12,8 @@ import { conditionOf, mergeConditions, rfc3339, type WantedCondition } from '../
 /** How a container ended. */
 export interface ContainerEnd {
   exitCode: number;
+  /** In the words of a kubelet, where more is known than the exit code. */
+  reason?: 'OOMKilled';
   /** The last lines that it said. */
   message: string;
   /** RFC 3339 */
@@ -49,6 +50,8 @@ export interface PodFindings {
   initContainers: (ContainerFindings & { sidecar: boolean; completed: boolean })[];
   address?: string | undefined;
   checkpoint?: { status: 'True' | 'False' | 'Unknown'; message: string } | undefined;
+  /** Whether its limits are kept, where it has some. */
+  limits?: WantedCondition | undefined;
   /** What came of restoring it from a PodSnapshot; what its status says already stays true when this is absent. */
   restored?: { status: 'True' | 'False'; reason: string; message: string } | undefined;
   /** Connections to the Pod that it was restored from go on with it; stays true as well. */
@@ -89,14 +92,7 @@ export function podStatus(findings: PodFindings, now: Date): NonNullable<Pod['st
       message,
     });
   }
-  // Said where it would be believed otherwise: a limit that nobody keeps is no limit.
-  if (pod.spec.containers.some(({ resources }) => Object.keys(resources?.limits ?? {}).length > 0))
-    wanted.push({
-      type: LIMITS_ENFORCED_CONDITION,
-      status: 'False',
-      reason: 'NoCgroups',
-      message: 'resources.limits are not enforced: the engine runs sandboxes without cgroups',
-    });
+  if (findings.limits !== undefined) wanted.push(findings.limits);
   const conditions: Condition[] = mergeConditions(pod.status?.conditions, wanted, now);
   return {
     phase: phaseOf(findings, incomplete.length > 0),
@@ -146,7 +142,7 @@ function containerStatus(findings: ContainerFindings, ready: boolean): Container
   const terminated = (end: ContainerEnd) => ({
     terminated: {
       exitCode: end.exitCode,
-      reason: end.exitCode === 0 ? 'Completed' : 'Error',
+      reason: end.reason ?? (end.exitCode === 0 ? 'Completed' : 'Error'),
       message: end.message,
       finishedAt: end.finishedAt,
     },

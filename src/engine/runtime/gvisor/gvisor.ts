@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Cgroups } from '../cgroups/index.ts';
 import { runCommand } from '../command.ts';
 import { CONTAINER_ID_LENGTH } from '../container-id.ts';
 import { unmountBelow } from '../mounts.ts';
@@ -26,6 +27,7 @@ import { createSnapshotRemoval } from './snapshot-removal.ts';
 
 /** What the gVisor runtime needs. `containersDirectory` holds one directory a container: bundle, runsc's messages, exit code. */
 export interface GvisorOptions {
+  cgroups: Cgroups;
   runsc: Runsc;
   version: string;
   containersDirectory: string;
@@ -33,6 +35,9 @@ export interface GvisorOptions {
 
 /** `runsc wait` takes some 20 ms of CPU to start: just after a restore a caller is waiting for them. */
 const WAIT_AFTER_RESTORE_MS = 250;
+
+/** Memory of gVisor itself, its kernel and its file server, which is not for the limits of a Pod to pay: what a RuntimeClass calls overhead. */
+const OVERHEAD_BYTES = 64 * 2 ** 20;
 
 /** Where a container lies. */
 interface Place {
@@ -52,7 +57,7 @@ interface Attached {
  * Containers in gVisor. Sentry and gofer live in sessions of their own and outlive the engine, so {@link ContainerRuntime.list} and
  * {@link ContainerRuntime.state} find them after a restart.
  */
-export function createGvisorRuntime({ runsc, version, containersDirectory }: GvisorOptions): ContainerRuntime {
+export function createGvisorRuntime({ cgroups, runsc, version, containersDirectory }: GvisorOptions): ContainerRuntime {
   for (const directory of [containersDirectory, runsc.rootDirectory, runsc.filestoreDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const attached = new Map<string, Attached>();
@@ -78,6 +83,13 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
   function placeOf(id: string): Place {
     const bundle = directoryOf(id);
     return { bundle, messages: join(bundle, 'runsc.json'), own: forContainer(id) };
+  }
+
+  /** Sentry and gofers start in the cgroup of their sandbox, where it has one. */
+  async function joinCgroup({ id, limits, group }: ContainerSpec): Promise<string> {
+    if (group?.role === 'member') return cgroups.joining(group.sandbox);
+    if (limits?.memoryBytes === undefined) return await cgroups.make(id, limits);
+    return await cgroups.make(id, { ...limits, memoryBytes: limits.memoryBytes + OVERHEAD_BYTES });
   }
 
   /** `runsc wait` is the only one who learns the exit code, so one runs beside every container. */
@@ -133,6 +145,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     attached.delete(id);
     prepared.delete(id);
     await tryRunsc(runsc, ['delete', '--force', id]);
+    await cgroups.remove(id);
     rmSync(directoryOf(id), { recursive: true, force: true });
     rmSync(filestoreOf(id), { recursive: true, force: true });
   }
@@ -161,7 +174,8 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       `--image-path=${directory}`,
       spec.id,
     ];
-    await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages);
+    const joining = waits ? '' : await joinCgroup(spec);
+    await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages, joining);
     attach(spec.id, WAIT_AFTER_RESTORE_MS);
   }
 
@@ -169,13 +183,15 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
     name: 'gvisor',
     durableSnapshots: true,
     sharedSandboxes: true,
+    limitProblems: cgroups.problems,
     compatibility: { runtime: `runsc ${version}`, cpuFeatures: cpuFeatures() },
     description: `gVisor (runsc ${version}, ${runsc.platform})`,
 
     run: async (spec) => {
       const { bundle, messages, own } = layOut(spec);
       try {
-        await startWithRunsc(own, 'start_failed', ['create', `--bundle=${bundle}`, spec.id], spec.logPath, messages);
+        const create = ['create', `--bundle=${bundle}`, spec.id];
+        await startWithRunsc(own, 'start_failed', create, spec.logPath, messages, await joinCgroup(spec));
         if (spec.group?.role === 'member') {
           // Into a sandbox that runs, it is `start` that takes the container's output along, and only afterwards can it be waited for.
           await startWithRunsc(own, 'start_failed', ['start', spec.id], spec.logPath, messages);
@@ -194,7 +210,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       const { bundle, messages, own } = layOut(spec);
       try {
         const create = ['create', `--bundle=${bundle}`, spec.id];
-        await startWithRunsc(own, 'start_failed', create, outputOf(spec.id), messages);
+        await startWithRunsc(own, 'start_failed', create, outputOf(spec.id), messages, await joinCgroup(spec));
         prepared.add(spec.id);
         return { memoryBytes: memoryOfContainer(runsc, spec.id) };
       } catch (error) {
@@ -229,6 +245,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       try {
         mkdirSync(partial, { mode: 0o700 });
         const checkpoint = [
+          ...cgroups.withoutMemoryBound(id),
           runsc.path,
           ...globalFlags(forContainer(id)),
           'checkpoint',
@@ -274,6 +291,8 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
       return promise;
     },
 
+    wasOutOfMemory: cgroups.wasOutOfMemory,
+
     stop: async (id, gracePeriodMs) => {
       const entry = attached.get(id);
       if (entry !== undefined && entry.exitCode === undefined && gracePeriodMs > 0) {
@@ -306,7 +325,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
 
     list: async () => {
       await earlierStarts;
-      const known = new Set(readdirSync(containersDirectory));
+      const known = new Set([...readdirSync(containersDirectory), ...cgroups.list()]);
       for (const file of readdirSync(runsc.rootDirectory)) {
         const id = /^([0-9a-f]+)_sandbox:/.exec(file)?.[1];
         if (id?.length === CONTAINER_ID_LENGTH) known.add(id);
@@ -316,6 +335,7 @@ export function createGvisorRuntime({ runsc, version, containersDirectory }: Gvi
 
     close: async () => {
       await removal.finish();
+      await cgroups.close();
       if (readdirSync(runsc.rootDirectory).some((file) => file.endsWith('.state'))) return;
       unmountBelow(runsc.rootDirectory);
       rmSync(runsc.rootDirectory, { recursive: true, force: true });

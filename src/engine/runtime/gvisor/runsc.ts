@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type CommandShell, quoted } from '../../command-shell.ts';
+import { NOT_JOINED } from '../cgroups/index.ts';
 import { type CommandResult, runCommand, tryCommand } from '../command.ts';
 import { RuntimeError } from '../runtime.ts';
 
@@ -53,6 +54,7 @@ export function tryRunsc(
 
 /**
  * A call that starts a container: the container's output goes to `logPath`, which runsc's own messages must not reach, so they are read from runsc's log.
+ * `joining` begins the script that makes the call.
  * @throws RuntimeError with what runsc said
  */
 export async function startWithRunsc(
@@ -61,12 +63,14 @@ export async function startWithRunsc(
   commandLine: string[],
   logPath: string,
   messagesPath: string,
+  joining = '',
 ): Promise<void> {
   const flags = [...globalFlags(runsc), `--log=${messagesPath}`, '--log-format=json', '--alsologtostderr=false'];
   const command = quoted([runsc.path, ...flags, ...commandLine]);
-  const script = `umask 077; exec ${command} >>${quoted([logPath])} 2>&1`;
+  const script = `umask 077; ${joining}exec ${command} >>${quoted([logPath])} 2>&1`;
   const { exitCode, stderr } = await runsc.shell.run(script, RUNSC_TIMEOUT_MS);
   if (exitCode === 0) return;
+  if (exitCode === NOT_JOINED) throw new RuntimeError('start_failed', `its cgroup can't be entered: ${stderr.trim()}`);
   if (exitCode === 137)
     throw new RuntimeError(
       'timeout',

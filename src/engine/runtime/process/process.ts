@@ -15,6 +15,7 @@ import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { attachedExec } from '../attached-exec.ts';
+import type { Cgroups } from '../cgroups/index.ts';
 import { tryCommand } from '../command.ts';
 import { cpuMsOfTrees } from '../process-tree.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
@@ -41,7 +42,13 @@ echo $code > "$EXIT_CODE_FILE.new"; mv "$EXIT_CODE_FILE.new" "$EXIT_CODE_FILE"; 
  * Plain processes of this machine behind the interface of a container runtime: for laptops without root or gVisor. IT ISOLATES NOTHING. A pause is SIGSTOP,
  * so a "snapshot" lasts as long as the process does.
  */
-export function createProcessRuntime({ containersDirectory }: { containersDirectory: string }): ContainerRuntime {
+export function createProcessRuntime({
+  cgroups,
+  containersDirectory,
+}: {
+  cgroups: Cgroups;
+  containersDirectory: string;
+}): ContainerRuntime {
   const recordsDirectory = join(containersDirectory, 'records');
   const homesDirectory = join(containersDirectory, 'homes');
   for (const directory of [recordsDirectory, homesDirectory]) mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -64,6 +71,11 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     return record;
   }
 
+  async function endAll(record: ProcessRecord, gracePeriodMs: number): Promise<void> {
+    await end(record, gracePeriodMs);
+    await cgroups.remove(basename(record.home));
+  }
+
   async function waitForExit(id: string, signal: AbortSignal): Promise<number> {
     for (;;) {
       const now = state(id);
@@ -78,6 +90,7 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
     name: 'process',
     durableSnapshots: false,
     sharedSandboxes: false,
+    limitProblems: cgroups.problems,
     compatibility: { runtime: 'process', cpuFeatures: [] },
     description: 'plain processes, which isolates nothing',
 
@@ -86,10 +99,11 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       const workspace = join(home, 'workspace');
       rmSync(home, { recursive: true, force: true });
       mkdirSync(workspace, { recursive: true, mode: 0o700 });
+      const joining = await cgroups.make(spec.id, spec.limits);
       const output = openSync(spec.logPath, 'a', 0o600);
       const child = spawn(
         '/bin/sh',
-        ['-c', RECORDING_SHELL, 'sh', ...spec.command.map((argument) => hostPath(spec, argument))],
+        ['-c', joining + RECORDING_SHELL, 'sh', ...spec.command.map((argument) => hostPath(spec, argument))],
         {
           detached: true,
           stdio: ['ignore', output, output],
@@ -151,16 +165,22 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       const inUse =
         record !== undefined &&
         readdirSync(recordsDirectory).some((file) => readRecord(join(recordsDirectory, file))?.pid === record.pid);
-      if (record !== undefined && !inUse) await end(record, 0);
+      if (record !== undefined && !inUse) await endAll(record, 0);
       rmSync(directory, { recursive: true, force: true });
     },
 
     state: async (id) => state(id),
     wait: waitForExit,
 
+    wasOutOfMemory: (id) => {
+      const record = readRecord(recordPathOf(id));
+      return record !== undefined && cgroups.wasOutOfMemory(basename(record.home));
+    },
+
     stop: async (id, gracePeriodMs) => {
       const record = readRecord(recordPathOf(id));
-      if (record !== undefined) await end(record, gracePeriodMs);
+      if (record === undefined) await cgroups.remove(id);
+      else await endAll(record, gracePeriodMs);
       rmSync(recordPathOf(id), { force: true });
     },
 
@@ -198,8 +218,13 @@ export function createProcessRuntime({ containersDirectory }: { containersDirect
       return socket;
     },
 
-    list: async () => readdirSync(recordsDirectory).map((file) => basename(file, '.json')),
-    close: async () => {},
+    list: async () => {
+      const records = readdirSync(recordsDirectory);
+      // A process that was paused keeps its group, which has the name of its home.
+      const homes = new Set(readdirSync(homesDirectory));
+      return [...records.map((file) => basename(file, '.json')), ...cgroups.list().filter((id) => !homes.has(id))];
+    },
+    close: () => cgroups.close(),
   };
 }
 

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { at, items, text } from '../../object.ts';
 import type { FieldError } from '../../schema/validate.ts';
 import { hostAccessErrors } from './host-access.ts';
+import { lifecycleErrors } from './lifecycle.ts';
 import { podNameErrors } from './names.ts';
 import { pathErrors } from './paths.ts';
 import { wordErrors } from './words.ts';
@@ -30,5 +31,6 @@ export function podSpecErrors(
     ...hostAccessErrors(spec, path),
     ...pathErrors(spec, path),
     ...wordErrors(spec, path),
+    ...lifecycleErrors(spec, path),
   ];
 }
