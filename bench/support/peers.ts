@@ -55,10 +55,11 @@ const PEERS: PeerStart[] = [
   },
 ];
 
-/** Starts every peer that this machine has on core 0, in front of the world's upstream. Missing ones are named on standard error. */
-export async function startPeers(world: World): Promise<Contender[]> {
+/** Starts every peer that this machine has, or those of the names, on core 0 in front of the world's upstream. Missing ones are named on standard error. */
+export async function startPeers(world: World, names?: readonly string[]): Promise<Contender[]> {
   const peers: Contender[] = [];
   for (const { name, version, command, commandLine } of PEERS) {
+    if (names?.includes(name) === false) continue;
     if (version === undefined) {
       console.error(`${name} is not installed: left out.`);
       continue;

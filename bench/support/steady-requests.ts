@@ -10,50 +10,81 @@ export interface SteadyRequests {
 }
 
 /** What a small answer of the bench's sandbox ends with. */
-const END = 'hello';
+const END = 'o'.charCodeAt(0);
+/** A request that is due while all are in use waits for the first that is free, and its time counts. */
+const CONNECTIONS = 200;
 
 /**
- * Sends requests when they are due, evenly spread, however long others take; each on a connection of its own while it lasts. Resolves with milliseconds from when
+ * Sends requests when they are due, evenly spread, however long others take. Resolves with milliseconds from when
  * each was due until its answer was there. Keeps its core busy, as timers are too coarse for microseconds.
  */
-export function steadyRequests({ port, path, headers, perSecond, durationMs }: SteadyRequests): Promise<number[]> {
+export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
+  const { port, path, headers, perSecond, durationMs } = load;
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const bytes = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: bench\r\n${fields.join('')}\r\n`);
   const total = Math.floor((perSecond * durationMs) / 1000);
-  const samples: number[] = [];
-  const idle: Socket[] = [];
+  const samples: number[] = new Array(total).fill(0);
+  const idle: Waiting[] = [];
   const all: Socket[] = [];
-  const dueMs = new Map<Socket, number>();
-  return new Promise((resolve, reject) => {
-    function open(): Socket {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-      socket.on('data', (chunk: Buffer) => {
-        // Heads and bodies of small answers come in one piece, or the body comes last.
-        if (!chunk.subarray(-END.length).equals(Buffer.from(END))) return;
-        samples.push(performance.now() - (dueMs.get(socket) ?? 0));
-        idle.push(socket);
-        if (samples.length === total) {
-          for (const each of all) each.destroy();
-          resolve(samples);
-        }
-      });
-      socket.on('error', reject);
-      all.push(socket);
-      return socket;
+  const shared = Buffer.allocUnsafeSlow(65_536);
+  const ended = Promise.withResolvers<void>();
+  let startMs = 0;
+  let sent = 0;
+  let answered = 0;
+
+  function open(): Waiting {
+    const socket = connect({
+      port,
+      host: '127.0.0.1',
+      noDelay: true,
+      onread: {
+        buffer: shared,
+        callback: (length, buffer) => {
+          // Heads and bodies of small answers come in one piece, or the body comes last.
+          if (buffer[length - 1] !== END) return true;
+          const nowMs = performance.now();
+          samples[answered++] = nowMs - waiting.dueMs;
+          if (answered === total) ended.resolve();
+          idle.push(waiting);
+          sendDue(nowMs);
+          return true;
+        },
+      },
+    });
+    socket.on('error', ended.reject);
+    all.push(socket);
+    const waiting = { socket, dueMs: 0 };
+    return waiting;
+  }
+
+  function sendDue(nowMs: number): void {
+    for (; sent < total; sent++) {
+      const due = startMs + (sent * 1000) / perSecond;
+      const waiting = due > nowMs ? undefined : idle.pop();
+      if (waiting === undefined) return;
+      waiting.dueMs = due;
+      waiting.socket.write(bytes);
     }
-    const startMs = performance.now();
-    let sent = 0;
-    function tick(): void {
-      const nowMs = performance.now();
-      for (; sent < total; sent++) {
-        const due = startMs + (sent * 1000) / perSecond;
-        if (due > nowMs) break;
-        const socket = idle.pop() ?? open();
-        dueMs.set(socket, due);
-        socket.write(bytes);
-      }
+  }
+
+  try {
+    for (let index = 0; index < CONNECTIONS; index++) idle.push(open());
+    await Promise.all(all.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+    startMs = performance.now();
+    const tick = (): void => {
+      sendDue(performance.now());
       if (sent < total) setImmediate(tick);
-    }
+    };
     tick();
-  });
+    await ended.promise;
+    return samples;
+  } finally {
+    for (const socket of all) socket.destroy();
+  }
+}
+
+/** A connection, and when its request was due. */
+interface Waiting {
+  socket: Socket;
+  dueMs: number;
 }

@@ -55,17 +55,26 @@ export interface RouterStart {
 
 const support = dirname(fileURLToPath(import.meta.url));
 
-/** Starts an upstream and a fake cluster of so many sandboxes, and moves this process to core 1. `upstream` is the script of another one than usual. */
-export async function startWorld({ sandboxes = 1, upstream: upstreamScript = 'upstream.ts' } = {}): Promise<World> {
+/** How the sandbox's part is started, on a port of every address of this machine. */
+export type UpstreamStart = (port: number, directory: string) => [command: string, ...commandLine: string[]];
+
+/** Starts an upstream and a fake cluster of so many sandboxes, and moves this process to core 1. `upstream` is the script of another one than usual, or how it is started. */
+export async function startWorld({
+  sandboxes = 1,
+  upstream: start = 'upstream.ts',
+}: {
+  sandboxes?: number;
+  upstream?: string | UpstreamStart;
+} = {}): Promise<World> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
   const started: { stop(): Promise<unknown> }[] = [];
   onCore(1, process.pid);
   const upstreamPort = await freePort();
-  const upstream = await startMeasured(
-    process.execPath,
-    [join(support, upstreamScript), String(upstreamPort), '0.0.0.0'],
-    upstreamPort,
-  );
+  const [command, ...commandLine] =
+    typeof start === 'string'
+      ? [process.execPath, join(support, start), String(upstreamPort), '0.0.0.0']
+      : start(upstreamPort, directory);
+  const upstream = await startMeasured(command, commandLine, upstreamPort);
   onCore(1, upstream.pid);
   started.push(upstream);
   // In a process of its own, as the load of this one must not hold it up.

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { ConfigError } from '../config/index.ts';
 import { ApiError } from '../kubernetes/index.ts';
+import { tuneCollector } from './collector.ts';
 import { doctorCommand } from './doctor.ts';
 import { engineCommand } from './engine.ts';
 import { explainCommand } from './explain.ts';
@@ -14,6 +15,7 @@ import { upCommand } from './up.ts';
 import { packageDescription, packageVersion } from './version.ts';
 import { whyCommand } from './why.ts';
 
+tuneCollector();
 const program = new Command('sandbox-router')
   .description(packageDescription)
   .version(packageVersion)

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { ResourceClient, ResourceType } from './client.ts';
 import { isApiError } from './errors.ts';
 import type { KubernetesObject } from './types.ts';
@@ -38,6 +38,8 @@ export interface Reflector {
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 10_000;
 const SHORTEST_WATCH_MS = 500;
+/** After so long at a stretch whoever else waits has a turn: a server may have thousands of objects to tell of at once. */
+const TURN_MS = 1;
 
 /**
  * Follows a resource type: lists in pages, watches with bookmarks, lists again when its version is too old (410), and retries with exponential
@@ -53,8 +55,18 @@ export function createReflector(options: ReflectorOptions): Reflector {
     ...(options.fieldSelector === undefined ? {} : { fieldSelector: options.fieldSelector }),
   };
   let lastContactMs = performance.now();
+  let turnEndsMs = 0;
   let synced = false;
   first.promise.catch(() => {});
+
+  /** The server was heard of; undefined unless it is somebody else's turn, which is awaited. */
+  function heard(): Promise<void> | undefined {
+    lastContactMs = performance.now();
+    if (lastContactMs < turnEndsMs) return undefined;
+    return nextTurn().then(() => {
+      turnEndsMs = performance.now() + TURN_MS;
+    });
+  }
 
   async function listAll(): Promise<string> {
     options.listing();
@@ -66,7 +78,11 @@ export function createReflector(options: ReflectorOptions): Reflector {
         limit: options.pageSize ?? 500,
         ...(page === undefined ? {} : { continue: page }),
       });
-      for (const object of list.items) options.upserted(object);
+      for (const object of list.items) {
+        options.upserted(object);
+        const turn = heard();
+        if (turn !== undefined) await turn;
+      }
       // The first page's version is the safe one to watch from: later pages of some servers are newer.
       if (version === '') version = list.resourceVersion;
       page = list.continue;
@@ -91,7 +107,9 @@ export function createReflector(options: ReflectorOptions): Reflector {
           ...(options.watchSeconds === undefined ? {} : { timeoutSeconds: options.watchSeconds }),
           signal: closing.signal,
         })) {
-          lastContactMs = performance.now();
+          const turn = heard();
+          if (turn !== undefined) await turn;
+          if (closing.signal.aborted) return;
           failures = 0;
           version = event.object.metadata.resourceVersion ?? version;
           if (event.type === 'DELETED') options.deleted(event.object);

@@ -118,6 +118,9 @@ export function createPodJudge(options: PodJudgeOptions): PodJudge {
       pod.faults = faultsOf(pod, labels);
       if (!followsPolicies) return;
       const judged = pods.get(pod.namespace) ?? new Map<string, Judged>();
+      const known = judged.get(pod.uid);
+      // Most changes are of other things: what comes and goes thousands of times a second is what the garbage collector stops for.
+      if (known !== undefined && areSame(known.labels, labels)) return;
       pods.set(pod.namespace, judged.set(pod.uid, { uid: pod.uid, labels }));
     },
     forget: forgetIn,
@@ -162,4 +165,9 @@ export function createPodJudge(options: PodJudgeOptions): PodJudge {
     if (ofNamespace.size === 0) policies.delete(namespace);
     dirty.add(namespace);
   }
+}
+
+function areSame(labels: Labels, others: Labels): boolean {
+  const names = Object.keys(labels);
+  return names.length === Object.keys(others).length && names.every((name) => labels[name] === others[name]);
 }
