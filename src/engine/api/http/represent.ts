@@ -18,8 +18,11 @@ export function representObject(endpoint: Endpoint, object: ApiObject, shape: Sh
   return shape.as === 'PartialObjectMetadata' ? metadataOnly(object) : object;
 }
 
+/** A list in any form: `rows` in a table, `items` else. */
+export type ListPage = Record<string, unknown> & { items?: readonly unknown[]; rows?: readonly unknown[] };
+
 /** A page in the form asked for. */
-export function representPage(endpoint: Endpoint, page: ObjectPage, shape: Shape): unknown {
+export function representPage(endpoint: Endpoint, page: ObjectPage, shape: Shape): ListPage {
   const metadata = {
     resourceVersion: page.resourceVersion,
     ...(page.continue === undefined ? {} : { continue: page.continue }),
@@ -49,7 +52,7 @@ export function representEvent(
   const { resourceVersion } = object.metadata;
   return isBookmark
     ? {
-        ...(table(endpoint, [], { resourceVersion }, shape, first) as object),
+        ...table(endpoint, [], { resourceVersion }, shape, first),
         rows: [{ cells: [], object: metadataOnly(object) }],
       }
     : table(endpoint, [object], { resourceVersion }, shape, first);
@@ -65,7 +68,7 @@ function table(
   metadata: object,
   shape: Shape,
   withColumns: boolean,
-): unknown {
+): ListPage {
   const { columns } = endpoint.version;
   return {
     kind: 'Table',

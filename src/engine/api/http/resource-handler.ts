@@ -30,9 +30,10 @@ import type { ReviewHandler } from '../reviews.ts';
 import { upgradeRequired } from '../streaming/index.ts';
 import { mediaType, readBody, readJson, readYaml } from './body.ts';
 import { isSet } from './flag.ts';
+import { listText } from './list-text.ts';
 import { negotiate } from './negotiate.ts';
 import { type PodLogs, parseLogOptions } from './pod-log.ts';
-import { representObject, representPage, type Shape } from './represent.ts';
+import { type ListPage, representObject, representPage, type Shape } from './represent.ts';
 import { parseResourcePath, type ResourcePath } from './request-info.ts';
 import { startWatch, type WatchSettings } from './watch-request.ts';
 
@@ -44,6 +45,9 @@ export interface ResourceHandlerDependencies {
   watch: WatchSettings;
   podLogs?: PodLogs;
 }
+
+/** Parts of a list that is sent bit by bit. */
+const LONG_LIST = 100;
 
 interface Call {
   request: FastifyRequest;
@@ -83,7 +87,7 @@ export function createResourceHandler(dependencies: ResourceHandlerDependencies)
     switch (request.method) {
       case 'GET':
         if (isSet(query.watch)) return startWatch(dependencies, endpoint, narrowed, query, reply, () => shapeOf(call));
-        return representPage(endpoint, operations.list(endpoint, narrowed), shapeOf(call));
+        return sendPage(reply, representPage(endpoint, operations.list(endpoint, narrowed), shapeOf(call)));
       case 'POST': {
         if (endpoint.kind.namespaced && path.namespace === undefined)
           throw methodNotAllowed(endpoint.kind, request.method);
@@ -283,6 +287,16 @@ function fieldValidationOf(value: string | undefined, method: string): RequestCo
   throw invalidOptions(OPTIONS_OF[method] ?? 'ListOptions', [
     { field: 'fieldValidation', reason: 'FieldValueNotSupported', message },
   ]);
+}
+
+/** A long list leaves bit by bit. */
+function sendPage(reply: FastifyReply, page: ListPage): unknown {
+  const { items, rows, ...head } = page;
+  const [field, parts] = rows === undefined ? (['items', items ?? []] as const) : (['rows', rows] as const);
+  if (parts.length < LONG_LIST) return page;
+  return reply
+    .type('application/json; charset=utf-8')
+    .send(Readable.from(listText({ field, parts, head }), { objectMode: false }));
 }
 
 function listRequest(query: Record<string, string>): ListRequest {
