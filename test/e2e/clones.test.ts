@@ -177,6 +177,55 @@ describe('pools of copies', { timeout: 240_000 }, () => {
     assert.equal(templateSnapshots().length, 2);
   });
 
+  it('members of several containers are copied with all of them, and what they share in memory', async () => {
+    const template = podTemplate('two', { 'sandbox-router/clone-hook': '/copied' });
+    const [main] = template.spec.containers;
+    const volumeMounts = [{ name: 'shared', mountPath: '/shared' }];
+    const shell = (name: string, script: string) => ({
+      name,
+      image: 'sandbox-router.local/toolbox',
+      command: ['/bin/sh', '-c', script],
+      volumeMounts,
+    });
+    const spec = {
+      ...template.spec,
+      volumes: [{ name: 'shared', emptyDir: {} }],
+      initContainers: [shell('first', 'head -c 8 /dev/urandom | od -An -tx1 > /shared/born')],
+      containers: [
+        { ...main, volumeMounts },
+        shell('beside', 'born=$(cat /shared/born); while sleep 0.2; do echo $born; done'),
+      ],
+    };
+    await makeTemplate('several', { ...template, spec });
+    await makePool('several', 2);
+    const members = await readyMembers('several', 2);
+    const answers = await Promise.all(members.map(ask));
+    assert.equal(new Set(answers.map(({ born }) => born)).size, 1);
+    assert.deepEqual(
+      answers.map(({ told }) => told),
+      members.map(({ metadata }) => metadata.name),
+    );
+    const drawnBefore = new Set<string>();
+    for (const member of members) {
+      assert.deepEqual((await restoredOf(member))?.reason, 'Cloned', (await restoredOf(member))?.message);
+      const { name } = member.metadata;
+      assert.match(await up.kubectl('get', 'pod', name, '--no-headers'), /\s2\/2\s+Running\s+0\s/);
+      drawnBefore.add(
+        await until('it speaks', async () => (await up.kubectl('logs', name, '-c', 'beside', '--tail=1')) || undefined),
+      );
+      await up.kubectl('exec', name, '-c', 'beside', '--', 'sh', '-c', `echo ${name} > /shared/own`);
+    }
+    assert.equal(drawnBefore.size, 1, 'init containers ran once, for all of them');
+    for (const { metadata } of members)
+      assert.equal(
+        await up.kubectl('exec', metadata.name, '-c', 'main', '--', 'cat', '/shared/own'),
+        `${metadata.name}\n`,
+      );
+    await client.delete(SANDBOX_WARM_POOLS, { namespace: 'default', name: 'several' });
+    await client.delete(SANDBOX_TEMPLATES, { namespace: 'default', name: 'several' });
+    await until('their snapshot is gone', () => templateSnapshots().length === 2);
+  });
+
   it('a claimed copy is not restarted, and sleeps and wakes as any other', async () => {
     await create(SANDBOX_CLAIMS, { name: 'mine' }, { warmPoolRef: { name: 'copied' } });
     const claim = await until('the claim is Ready', async () => {

@@ -1,6 +1,7 @@
 import { type Pod, SNAPSHOT_COMPRESSION_ANNOTATION } from '../../../kubernetes/index.ts';
 import type { ContainerRuntime } from '../../runtime/index.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
+import { combinedRevision } from './clone.ts';
 import { compatibilityOf } from './compatibility.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { MemberRunner } from './member-runner.ts';
@@ -22,7 +23,7 @@ export async function capture(
   podSnapshot: PodSnapshotIdentity | undefined,
   leaveRunning: boolean,
 ): Promise<void> {
-  const { containerId: id, address, image, processes = '' } = local.record;
+  const { containerId: id, address, image } = local.record;
   const present = members.present(local);
   const common = {
     compatibility: compatibilityOf(pod, runtime.compatibility),
@@ -30,6 +31,9 @@ export async function capture(
     ...(present === undefined ? {} : { members: present }),
   };
   if (snapshot === seedSnapshotId(pod)) {
+    const running = Object.entries(present ?? {}).flatMap(([name, { end }]) => (end === undefined ? [name] : []));
+    const others = new Map(running.map((name) => [name, local.record.members?.[name]?.processes ?? '']));
+    const processes = combinedRevision(local.record.processes ?? '', others);
     const template = { namespace: pod.metadata.namespace ?? '', name: controllerOf(pod)?.name ?? '', processes };
     if (!snapshots.exists(snapshot)) snapshots.writeRecord(snapshot, { address: '', ...common, template });
   } else if (!snapshots.begun(snapshot) || snapshots.recordOf(snapshot) === undefined) {

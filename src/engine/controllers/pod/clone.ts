@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { request } from 'undici';
 import { CLONE_HOOK_ANNOTATION, type Pod } from '../../../kubernetes/index.ts';
 import type { SandboxNetwork } from '../../network/index.ts';
-import { type ContainerRuntime, type ContainerSpec, RuntimeError } from '../../runtime/index.ts';
-import { mainContainer, readinessPort } from './container-spec.ts';
+import { type ContainerSpec, RuntimeError } from '../../runtime/index.ts';
+import { readinessPort } from './container-spec.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { SnapshotDirectory } from './snapshots.ts';
 
@@ -22,16 +22,34 @@ export function processRevision({ command, env, workingDirectory, user }: Contai
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
+/** The same of all containers in the memory of a sandbox: the one which holds it, or is alone in it, and those that share it. */
+export function sandboxRevision(holder: ContainerSpec, members: readonly ContainerSpec[]): string {
+  const named = members.map(
+    (spec) => [spec.group?.role === 'member' ? spec.group.name : '', processRevision(spec)] as const,
+  );
+  return combinedRevision(processRevision(holder), new Map(named));
+}
+
+/** A {@link sandboxRevision} by the {@link processRevision} of its containers. */
+export function combinedRevision(holder: string, members: ReadonlyMap<string, string>): string {
+  if (members.size === 0) return holder;
+  const sorted = [...members].toSorted(([left], [right]) => (left < right ? -1 : 1));
+  return createHash('sha256')
+    .update(JSON.stringify([holder, sorted]))
+    .digest('hex')
+    .slice(0, 16);
+}
+
 /** Port and path of a Pod's clone hook; undefined where it has none. @throws RuntimeError `snapshot_incompatible` for one that can't be read */
 export function cloneHookOf(pod: Pod): { port: number; path: string } | undefined {
   const text = pod.metadata.annotations?.[CLONE_HOOK_ANNOTATION];
   if (text === undefined) return undefined;
   const [, digits, path] = /^(?::(\d{1,5}))?(\/[!-~]*)$/.exec(text) ?? [];
-  const port = digits === undefined ? readinessPort(mainContainer(pod)) : Number(digits);
+  const port = digits === undefined ? pod.spec.containers.map(readinessPort).find(Boolean) : Number(digits);
   if (path === undefined || port === undefined || port < 1 || port > 65_535)
     throw new RuntimeError(
       'snapshot_incompatible',
-      `annotation ${CLONE_HOOK_ANNOTATION} is ${JSON.stringify(text)}: "/path" (of the container's port) or ":port/path" is wanted`,
+      `annotation ${CLONE_HOOK_ANNOTATION} is ${JSON.stringify(text)}: "/path" (of the first port of a container) or ":port/path" is wanted`,
     );
   return { port, path };
 }
@@ -72,12 +90,15 @@ async function tellClone(pod: Pod, address: string): Promise<void> {
 
 /** What starting a copy needs. */
 export interface CopyDependencies {
-  runtime: ContainerRuntime;
   network: SandboxNetwork;
   snapshots: SnapshotDirectory;
+  /** What the processes in the snapshot must have been started with: see {@link sandboxRevision}. */
+  processes: string;
   /** @throws RuntimeError for a snapshot that does not fit this machine, or the Pod */
   requireRestorable(): void;
   restore(): Promise<void>;
+  /** Removes what there is of a copy that is of no use. */
+  stop(): Promise<void>;
   runFromStart(): Promise<void>;
 }
 
@@ -89,7 +110,7 @@ export async function startAsCopy(
   pod: Pod,
   spec: ContainerSpec,
   snapshot: string,
-  { runtime, network, snapshots, requireRestorable, restore, runFromStart }: CopyDependencies,
+  { network, snapshots, processes, requireRestorable, restore, stop, runFromStart }: CopyDependencies,
 ): Promise<NonNullable<LocalPod['restored']>> {
   const { address } = spec.network;
   const template = snapshots.recordOf(snapshot)?.template;
@@ -97,7 +118,7 @@ export async function startAsCopy(
     if (template?.namespace !== pod.metadata.namespace)
       throw new RuntimeError('snapshot_corrupt', 'the snapshot of its template is gone');
     requireRestorable();
-    if (template?.processes !== processRevision(spec)) {
+    if (template?.processes !== processes) {
       // A ConfigMap or Secret was changed: the next members are made from a new snapshot.
       await snapshots.discard(snapshot);
       throw new RuntimeError(
@@ -114,7 +135,7 @@ export async function startAsCopy(
     };
   } catch (error) {
     if (!(error instanceof RuntimeError)) throw error;
-    await runtime.stop(spec.id, 0);
+    await stop();
     await network.attach(spec.id, address);
     await runFromStart();
     return { status: 'False', reason: 'StartedCold', message: error.message };

@@ -11,6 +11,8 @@ export interface MemberRecord {
   startedAt?: string;
   /** Content of the image that it was started from; absent for the built-in one. */
   image?: PulledImage;
+  /** Of a template's seed: hash of what its processes were started with, see `processRevision`. */
+  processes?: string;
   /** How it ended, until it is started again. */
   end?: ContainerEnd;
 }

@@ -8,7 +8,7 @@ import { type ContainerSpec, containerId, RuntimeError } from '../../runtime/ind
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import { capture } from './capture.ts';
-import { processRevision, startAsCopy } from './clone.ts';
+import { processRevision, sandboxRevision, startAsCopy } from './clone.ts';
 import { mainContainer } from './container-spec.ts';
 import { followContainer, startsLater } from './follow-container.ts';
 import { createContainerHooks } from './hooks.ts';
@@ -20,7 +20,7 @@ import type { PodRecord } from './pod-record.ts';
 import type { PodRunnerOptions } from './pod-runner-options.ts';
 import { type Prepared, shapeOf } from './prepared/index.ts';
 import { PodRefusedError } from './refusals.ts';
-import { whyNotRestorable } from './restorable.ts';
+import { requireRestorable } from './restorable.ts';
 import { hibernationId, isTemplateSnapshot, type PodSnapshotIdentity, seedSnapshotId } from './snapshots.ts';
 import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
 import { isSnapshotsFault, waitingReason } from './start-failure.ts';
@@ -130,27 +130,29 @@ export function createPodRunner(options: PodRunnerOptions) {
       records.write(record);
     }
     const copied = snapshot !== undefined && isTemplateSnapshot(snapshot);
-    if (copied && local.members !== undefined)
-      local.restored = { status: 'False', reason: 'StartedCold', message: 'Pods of several containers are not copied' };
-    if (snapshot === undefined || (copied && local.members !== undefined)) await runFromStart();
-    else if (isTemplateSnapshot(snapshot))
+    if (snapshot === undefined) await runFromStart();
+    else if (copied) {
+      const { members: taken } = snapshots.recordOf(snapshot) ?? {};
+      const others = await members.specsOf(pod, local, taken);
+      if ('waiting' in others) return await waitFor(local, others.waiting);
       local.restored = await startAsCopy(pod, spec, snapshot, {
         ...options,
-        requireRestorable: () => requireRestorable(pod, snapshot, image),
-        restore: () => restore(spec, record.uid, snapshot, []),
+        processes: sandboxRevision(spec, others.specs),
+        requireRestorable: () => requireRestorable(pod, snapshot, image, options),
+        restore: () => restore(spec, record.uid, snapshot, others.specs),
+        stop: () => stopAll(local),
         runFromStart,
       });
-    else {
+      if (taken !== undefined && local.restored.status === 'True') {
+        record.isRestored = true;
+        members.restored(pod, local, taken);
+      }
+    } else {
       try {
-        requireRestorable(pod, snapshot, image);
+        requireRestorable(pod, snapshot, image, options);
         const { members: taken } = snapshots.recordOf(snapshot) ?? {};
         const others = await members.specsOf(pod, local, taken);
-        if ('waiting' in others) {
-          await network.detach(id);
-          local.awaitsImage = true;
-          local.container = { phase: 'waiting', ...others.waiting };
-          return;
-        }
+        if ('waiting' in others) return await waitFor(local, others.waiting);
         await restore(spec, record.uid, snapshot, others.specs);
         if (taken !== undefined) record.isRestored = true;
         members.restored(pod, local, taken);
@@ -174,6 +176,18 @@ export function createPodRunner(options: PodRunnerOptions) {
     await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
   }
 
+  /** Nothing of it is there but the wait for an image. */
+  async function waitFor(local: LocalPod, waiting: { reason: string; message?: string }): Promise<void> {
+    await network.detach(local.record.containerId);
+    local.awaitsImage = true;
+    local.container = { phase: 'waiting', ...waiting };
+  }
+
+  async function stopAll(local: LocalPod): Promise<void> {
+    await members.stop(local, 0);
+    await runtime.stop(local.record.containerId, 0);
+  }
+
   /** The network of a container that waited is opened meanwhile; both are over when this is. */
   async function restore(
     spec: ContainerSpec,
@@ -185,14 +199,6 @@ export function createPodRunner(options: PodRunnerOptions) {
     const restored = runtime.restore(spec, snapshots.pathOf(snapshot), others);
     for (const outcome of await Promise.allSettled([restored, network.open(spec.id)]))
       if (outcome.status === 'rejected') throw outcome.reason;
-  }
-
-  /** @throws RuntimeError `snapshot_incompatible` */
-  function requireRestorable(pod: Pod, snapshot: string, image: ImageRoot): void {
-    const problem = whyNotRestorable(pod, snapshots.recordOf(snapshot), image, runtime.compatibility);
-    if (problem === undefined) return;
-    const name = snapshots.recordOf(snapshot)?.podSnapshot?.name ?? snapshot;
-    throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
   }
 
   /** The Sandbox will be called again: its container may be made before. Not where it has files that are made for each Pod. */
@@ -293,10 +299,9 @@ export function createPodRunner(options: PodRunnerOptions) {
     restart: async (pod: Pod, local: LocalPod): Promise<void> => {
       if (local.container.phase === 'ended') local.record.restartCount++;
       if (local.awaitsImage !== true) {
-        await members.stop(local, 0);
-        await runtime.stop(local.record.containerId, 0);
+        await stopAll(local);
+        local.container = { phase: 'waiting', reason: 'ContainerCreating' };
       }
-      if (local.awaitsImage !== true) local.container = { phase: 'waiting', reason: 'ContainerCreating' };
       await start(pod, local);
     },
 
@@ -338,8 +343,7 @@ export function createPodRunner(options: PodRunnerOptions) {
       local.stopping = true;
       local.following?.abort();
       members.leave(local);
-      await members.stop(local, 0);
-      await runtime.stop(local.record.containerId, 0);
+      await stopAll(local);
     },
 
     /** Stops a container, in an orderly way where its Pod is given, and removes everything of that from this machine. */

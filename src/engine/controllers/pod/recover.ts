@@ -96,14 +96,18 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   // A copy that was not told yet that it is one.
   const halfCopied =
     record.startedAt === undefined && isTemplateSnapshot(pod.metadata.annotations?.[RESTORE_ANNOTATION] ?? '');
-  if (halfCopied) await runtime.stop(record.containerId, 0);
+  const stop = async () => {
+    for (const member of local.members ?? []) await runtime.stop(member.id, 0);
+    await runtime.stop(record.containerId, 0);
+  };
+  if (halfCopied) await stop();
   else if (state.state === 'running') {
     runner.foundRunning(pod, local);
     await Promise.race([runner.followAgain(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
     return;
   }
   // Killed while it was starting: what there is of it would be in the way of another start.
-  if (record.startedAt === undefined) await runtime.stop(record.containerId, 0);
+  if (record.startedAt === undefined) await stop();
   await network.detach(record.containerId);
   if (!runtime.durableSnapshots && state.state === 'missing') return;
   if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);

@@ -1,12 +1,26 @@
 import type { Pod } from '../../../kubernetes/index.ts';
 import type { ImageRoot } from '../../images/index.ts';
-import type { RuntimeCompatibility } from '../../runtime/index.ts';
+import { type ContainerRuntime, type RuntimeCompatibility, RuntimeError } from '../../runtime/index.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import { compatibilityOf, incompatibility } from './compatibility.ts';
-import type { SnapshotRecord } from './snapshots.ts';
+import type { SnapshotDirectory, SnapshotRecord } from './snapshots.ts';
+
+/** Checks that a Pod can be restored from a snapshot. @throws RuntimeError `snapshot_incompatible` */
+export function requireRestorable(
+  pod: Pod,
+  snapshot: string,
+  image: ImageRoot,
+  { runtime, snapshots }: { runtime: ContainerRuntime; snapshots: SnapshotDirectory },
+): void {
+  const record = snapshots.recordOf(snapshot);
+  const problem = whyNotRestorable(pod, record, image, runtime.compatibility);
+  if (problem === undefined) return;
+  const name = record?.podSnapshot?.name ?? snapshot;
+  throw new RuntimeError('snapshot_incompatible', `snapshot ${name} can't be restored here: ${problem}`);
+}
 
 /** Why a Pod can't be restored from a snapshot of another Sandbox, runtime, CPU, image or template, for people; undefined when it can. */
-export function whyNotRestorable(
+function whyNotRestorable(
   pod: Pod,
   record: SnapshotRecord | undefined,
   image: ImageRoot,
