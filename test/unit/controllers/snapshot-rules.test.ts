@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { compatibilityOf, incompatibility } from '../../../src/engine/controllers/pod/compatibility.ts';
 import { snapshotName } from '../../../src/engine/controllers/pod/pod-snapshots.ts';
+import { snapshotsInUse } from '../../../src/engine/controllers/pod/recover.ts';
+import { podSnapshotOf } from '../../../src/engine/controllers/snapshot/pod-snapshot.ts';
 import { surplusSnapshots } from '../../../src/engine/controllers/snapshot/retention.ts';
 import { cpuFeatures } from '../../../src/engine/runtime/gvisor/cpu-features.ts';
-import type { Pod, PodSnapshot, PodSnapshotPolicy } from '../../../src/kubernetes/index.ts';
+import type { Pod, PodSnapshot, PodSnapshotPolicy, Sandbox } from '../../../src/kubernetes/index.ts';
 
 const snapshot = (name: string, second: number, labels: Record<string, string>, cause = 'trigger'): PodSnapshot => ({
   apiVersion: 'podsnapshot.gke.io/v1',
@@ -52,6 +54,22 @@ describe('which snapshots are too many', () => {
       assert.deepEqual(names.sort(), surplus);
     });
 
+  it('when they were taken counts, not when their objects were made: after a crash one may be made again', () => {
+    const [older, newer] = [1000, 2000].map((takenAtMs) =>
+      podSnapshotOf({
+        namespace: 'default',
+        name: `a${takenAtMs}`,
+        pod: 'box',
+        labels: {},
+        cause: 'suspend',
+        takenAtMs,
+      }),
+    ) as [PodSnapshot, PodSnapshot];
+    older.metadata.creationTimestamp = '2026-01-01T00:00:09Z';
+    newer.metadata.creationTimestamp = '2026-01-01T00:00:05Z';
+    assert.deepEqual(surplusSnapshots([older, newer], [policy(1, [])]), [older]);
+  });
+
   it('of those of one second the later stays: its name comes first', () => {
     const [older = '', newer = ''] = [1000, 1001].map((atMs) => snapshotName('box', atMs));
     assert.ok(newer < older);
@@ -61,6 +79,33 @@ describe('which snapshots are too many', () => {
       [older],
     );
   });
+});
+
+describe('which snapshots are in use after a crash', () => {
+  const box = (snapshot?: string) =>
+    ({ metadata: { name: 'box', annotations: { 'sandbox-router/snapshot': snapshot } } }) as unknown as Sandbox;
+  const pod = (from?: string) =>
+    ({ metadata: { name: 'box', uid: 'pod', annotations: { 'sandbox-router/restore-from': from } } }) as unknown as Pod;
+  const cases: [
+    what: string,
+    box: Sandbox,
+    pods: Pod[],
+    phase: Parameters<typeof snapshotsInUse>[2],
+    used: string[],
+  ][] = [
+    ['what a Sandbox sleeps in', box('a'), [], () => undefined, ['a']],
+    ['what a Pod is restored from', box('a'), [pod('a')], () => 'waiting', ['a', 'hibernated-pod', 'pod']],
+    ['not what a Pod that runs came from', box(), [pod('a')], () => 'running', ['hibernated-pod', 'pod']],
+    [
+      'not what a Pod came from that was stopped into its own since, of which its Sandbox has not heard',
+      box(),
+      [pod('a')],
+      () => 'stopped-for-snapshot',
+      ['hibernated-pod', 'pod'],
+    ],
+  ];
+  for (const [what, sandbox, pods, phase, used] of cases)
+    it(what, () => assert.deepEqual([...snapshotsInUse([sandbox], pods, phase)].sort(), used));
 });
 
 describe('what a snapshot fits', () => {

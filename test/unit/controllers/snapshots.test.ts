@@ -219,14 +219,31 @@ describe('PodSnapshots', () => {
     );
   });
 
-  it('a policy removes the oldest, but never the one in which a Sandbox sleeps', async () => {
-    await world.create(POD_SNAPSHOT_POLICIES, {
+  const keepOne = () =>
+    world.create(POD_SNAPSHOT_POLICIES, {
       metadata: { name: 'one' },
       spec: {
         selector: { matchLabels: {} },
         snapshotGroupingRules: { groupRetentionPolicy: { maxSnapshotCountPerGroup: 1 } },
       },
     } as never);
+
+  it('a policy does not remove the one that a Pod was stopped into before its Sandbox has heard of it', async () => {
+    await keepOne();
+    const pod = await world.create<Pod>(PODS, {
+      metadata: { name: 'box' },
+      spec: { containers: [{ name: 'main', image: 'i' }] },
+    } as never);
+    await publish(pod.metadata.uid ?? '', identityOf('box-2'));
+    await publish('oldest', identityOf('box-3', { takenAtMs: 0 }));
+    await publish('newest', identityOf('box-1', { takenAtMs: 2 }));
+    await start();
+    await until('the oldest is gone', () => snapshots.list().length === 2);
+    assert.deepEqual(snapshots.list().sort(), [pod.metadata.uid, 'newest'].sort());
+  });
+
+  it('a policy removes the oldest, but never the one in which a Sandbox sleeps', async () => {
+    await keepOne();
     // Of those of one second, the name decides.
     for (const [id, name] of [
       ['oldest', 'box-2'],

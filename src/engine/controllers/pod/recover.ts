@@ -72,7 +72,7 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
     if (suspendedIn !== undefined && address) network.reserve(suspendedIn, address);
   }
   runner.sweep((uid) => byUid.has(uid));
-  await discardUnused(options, byUid);
+  await discardUnused(options);
 }
 
 async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options: RecoveryOptions): Promise<void> {
@@ -113,18 +113,34 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   if (record.startedAt !== undefined) await runner.ended(pod, local, state.state === 'exited' ? state.exitCode : 137);
 }
 
-/** Removes snapshots that no Sandbox will wake from, no Pod is being restored from and no PodSnapshot stands for. */
-async function discardUnused(
-  { sandboxes, snapshots, locals, podSnapshots, publish }: RecoveryOptions,
-  pods: Map<string | undefined, Pod>,
-): Promise<void> {
+/** Ids of snapshots that a Sandbox will wake from, a Pod is being stopped into or restored from, or lies in while the engine is stopped. */
+export function snapshotsInUse(
+  sandboxes: Iterable<Sandbox>,
+  pods: Iterable<Pod>,
+  phaseOf: (podUid: string) => LocalPod['container']['phase'] | undefined,
+): Set<string> {
   const used = new Set<string | undefined>();
-  for (const sandbox of sandboxes.values()) used.add(sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION]);
-  for (const [uid, pod] of pods) {
-    used.add(uid).add(hibernationId(uid ?? ''));
-    const restoring = locals.get(uid ?? '')?.container.phase !== 'running';
-    if (restoring) used.add(pod.metadata.annotations?.[RESTORE_ANNOTATION]);
+  for (const sandbox of sandboxes) used.add(sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION]);
+  for (const { metadata } of pods) {
+    const { uid = '', annotations } = metadata;
+    used.add(uid).add(hibernationId(uid));
+    // What runs, or was stopped into a snapshot of its own, has no more use for the one it came from.
+    if (!['running', 'stopped-for-snapshot'].includes(phaseOf(uid) ?? '')) used.add(annotations?.[RESTORE_ANNOTATION]);
   }
+  used.delete(undefined);
+  return used as Set<string>;
+}
+
+/** Removes snapshots that nobody uses and no PodSnapshot stands for. */
+async function discardUnused({
+  sandboxes,
+  pods,
+  snapshots,
+  locals,
+  podSnapshots,
+  publish,
+}: RecoveryOptions): Promise<void> {
+  const used = snapshotsInUse(sandboxes.values(), pods.values(), (uid) => locals.get(uid)?.container.phase);
   const published = new Map(podSnapshots.map(({ metadata, status }) => [status?.storage?.id, metadata]));
   for (const id of snapshots.list()) {
     // A record without data, or data that was being removed: of no use to whoever still names it.

@@ -12,6 +12,7 @@ import {
 } from '../../../kubernetes/index.ts';
 import { conditionOf } from '../conditions.ts';
 import { isTemplateSnapshot } from '../pod/snapshots.ts';
+import { newestFirst } from '../snapshot/pod-snapshot.ts';
 import { find } from './api.ts';
 import { controllerOf } from './ownership.ts';
 
@@ -47,12 +48,7 @@ export async function chooseSnapshot(client: ResourceClient, sandbox: Sandbox): 
     labelSelector: `${NAME_HASH_LABEL}=${nameHash(name)}`,
   });
   const usable = items.filter((snapshot) => isOwn(snapshot, sandbox) && isReady(snapshot));
-  usable.sort(
-    (left, right) =>
-      (right.metadata.creationTimestamp ?? '').localeCompare(left.metadata.creationTimestamp ?? '') ||
-      left.metadata.name.localeCompare(right.metadata.name),
-  );
-  return usable[0]?.status?.storage?.id;
+  return newestFirst(usable)[0]?.status?.storage?.id;
 }
 
 async function dataOfNamed(client: ResourceClient, sandbox: Sandbox, name: string): Promise<string> {

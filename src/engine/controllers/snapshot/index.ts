@@ -1,5 +1,6 @@
 import {
   type KubernetesObject,
+  ORIGIN_POD_ANNOTATION,
   POD_SNAPSHOT_MANUAL_TRIGGERS,
   POD_SNAPSHOT_POLICIES,
   POD_SNAPSHOT_STORAGE_CONFIGS,
@@ -198,16 +199,18 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     const within = <T extends KubernetesObject>(objects: Iterable<T>) =>
       [...objects].filter(({ metadata }) => metadata.namespace === namespace);
     const kept = within(podSnapshots.values()).filter(({ status }) => status?.storage !== undefined);
-    for (const snapshot of surplusSnapshots(kept, within(policies.values()))) {
-      const sandbox = await sandboxOf(snapshot);
-      // What a Sandbox sleeps in is not history.
-      if (
-        sandbox?.metadata.annotations?.[SNAPSHOT_ANNOTATION] === snapshot.status?.storage?.id &&
-        sandbox !== undefined
-      )
-        continue;
-      await deleteIfThere(client, POD_SNAPSHOTS, snapshot);
-    }
+    for (const snapshot of surplusSnapshots(kept, within(policies.values())))
+      if (!(await isSleptIn(snapshot))) await deleteIfThere(client, POD_SNAPSHOTS, snapshot);
+  }
+
+  /** What a Sandbox sleeps in is not history; nor is what its Pod was just stopped into, which has the Pod's UID: the Sandbox says so before the Pod goes. */
+  async function isSleptIn(snapshot: PodSnapshot): Promise<boolean> {
+    const id = snapshot.status?.storage?.id;
+    const podName = snapshot.metadata.annotations?.[ORIGIN_POD_ANNOTATION] ?? '';
+    const pod = await find<Pod>(client, PODS, { ...snapshot.metadata, name: podName });
+    if (pod !== undefined && pod.metadata.uid === id) return true;
+    const sandbox = await sandboxOf(snapshot);
+    return sandbox !== undefined && sandbox.metadata.annotations?.[SNAPSHOT_ANNOTATION] === id;
   }
 
   function say(type: ResourceType, object: Conditioned, wanted: WantedCondition): void {

@@ -7,10 +7,12 @@ import type { PodSnapshotIdentity, SnapshotRecord } from '../pod/snapshots.ts';
 export const CAUSE_ANNOTATION = 'sandbox-router/snapshot-cause';
 /** Annotation on a PodSnapshot: UID of the trigger that asked for it. */
 export const TRIGGER_ANNOTATION = 'sandbox-router/snapshot-trigger';
+/** Annotation on a PodSnapshot: when it was taken, RFC 3339 with milliseconds. The object may be made later, and again after a crash. */
+export const TAKEN_ANNOTATION = 'sandbox-router/snapshot-taken';
 
 /** The object that stands for a snapshot; clients find it by the labels of its Pod (contract section 4.5). */
 export function podSnapshotOf(identity: PodSnapshotIdentity): PodSnapshot {
-  const { namespace, name, pod, labels, cause, trigger, owner } = identity;
+  const { namespace, name, pod, labels, cause, trigger, takenAtMs, owner } = identity;
   return {
     apiVersion: 'podsnapshot.gke.io/v1',
     kind: 'PodSnapshot',
@@ -21,11 +23,21 @@ export function podSnapshotOf(identity: PodSnapshotIdentity): PodSnapshot {
       annotations: {
         [ORIGIN_POD_ANNOTATION]: pod,
         [CAUSE_ANNOTATION]: cause,
+        [TAKEN_ANNOTATION]: new Date(takenAtMs).toISOString(),
         ...(trigger === undefined ? {} : { [TRIGGER_ANNOTATION]: trigger }),
       },
       ...(owner === undefined ? {} : { ownerReferences: [owner] }),
     },
   };
+}
+
+/** Snapshots by when they were taken, the latest first; those of others, which do not say so, by when their objects were made. */
+export function newestFirst(snapshots: readonly PodSnapshot[]): PodSnapshot[] {
+  const takenAtMs = ({ metadata: { annotations, creationTimestamp = '' } }: PodSnapshot) =>
+    Date.parse(annotations?.[TAKEN_ANNOTATION] ?? creationTimestamp);
+  return snapshots.toSorted(
+    (left, right) => takenAtMs(right) - takenAtMs(left) || left.metadata.name.localeCompare(right.metadata.name),
+  );
 }
 
 /** The parts of its status that never change. */

@@ -1,5 +1,5 @@
 import { matchesLabels, type PodSnapshot, type PodSnapshotPolicy } from '../../../kubernetes/index.ts';
-import { CAUSE_ANNOTATION } from './pod-snapshot.ts';
+import { CAUSE_ANNOTATION, newestFirst } from './pod-snapshot.ts';
 
 /** Snapshots taken by suspending that a Sandbox keeps where no policy says how many. */
 export const MOST_AUTOMATIC = 3;
@@ -21,22 +21,18 @@ export function surplusSnapshots(
   snapshots: readonly PodSnapshot[],
   policies: readonly PodSnapshotPolicy[],
 ): PodSnapshot[] {
-  const newestFirst = snapshots.toSorted(
-    (left, right) =>
-      (right.metadata.creationTimestamp ?? '').localeCompare(left.metadata.creationTimestamp ?? '') ||
-      left.metadata.name.localeCompare(right.metadata.name),
-  );
+  const sorted = newestFirst(snapshots);
   const surplus = new Set<PodSnapshot>();
   for (const policy of policies) {
     const { groupByLabelValue, groupRetentionPolicy } = policy.spec.snapshotGroupingRules ?? {};
-    const selected = newestFirst.filter((snapshot) => isRetainedBy(policy, snapshot));
+    const selected = sorted.filter((snapshot) => isRetainedBy(policy, snapshot));
     const groups = Map.groupBy(selected, ({ metadata }) =>
       JSON.stringify((groupByLabelValue?.labels ?? []).map((label) => metadata.labels?.[label] ?? null)),
     );
     for (const group of groups.values())
       for (const snapshot of group.slice(groupRetentionPolicy?.maxSnapshotCountPerGroup)) surplus.add(snapshot);
   }
-  const uncounted = newestFirst.filter(
+  const uncounted = sorted.filter(
     (snapshot) =>
       snapshot.metadata.annotations?.[CAUSE_ANNOTATION] === 'suspend' &&
       !policies.some((policy) => isRetainedBy(policy, snapshot)),
