@@ -1,4 +1,5 @@
 import {
+  isApiError,
   type KubernetesObject,
   ORIGIN_POD_ANNOTATION,
   POD_SNAPSHOT_MANUAL_TRIGGERS,
@@ -218,9 +219,10 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     if (status === wanted.status && reason === wanted.reason && message === wanted.message) return;
     const conditions = mergeConditions(object.status?.conditions, [wanted], now(), [wanted.type]);
     const patch = { metadata: { uid: object.metadata.uid }, status: { conditions } };
-    client
-      .patch(type, object.metadata, patch, { type: 'merge', subresource: 'status' })
-      .catch((error) => failed(`status of ${type.plural}/${keyOf(object)}`, error));
+    client.patch(type, object.metadata, patch, { type: 'merge', subresource: 'status' }).catch((error) => {
+      // Deleted meanwhile.
+      if (!isApiError(error, 'NotFound')) failed(`status of ${type.plural}/${keyOf(object)}`, error);
+    });
   }
 
   const caches = [podSnapshots, policies, storageConfigs, triggers];
