@@ -281,6 +281,23 @@ describe('a paused sandbox on a real API server', {
       assert.match(early, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[\s\S]*"sizeBytes":5,/);
     });
 
+    it('is waited for by a request that dials its pod in the very moment of a pause, and has its whole body yet', async () => {
+      const body = 'x'.repeat(100_000);
+      await createReady(world.client, echoSandbox('dialled'));
+      await until('it is answered', async () => {
+        await until('it runs', async () => (await get('/dialled/')).status === 200);
+        // As a pod that is checkpointed it accepts nothing more, and the router does not know yet.
+        await world.kubelet.kill('dialled');
+        const pausing = pause(world.client, 'dialled');
+        const answer = await get('/dialled/', { 'x-sandbox-timeout': '20' }, 'POST', body);
+        await pausing.catch(() => {});
+        if (answer.status === 502) return false;
+        assert.deepEqual([answer.status, JSON.parse(answer.body).sizeBytes], [200, body.length], answer.body);
+        assert.match(answer.headers.get('server-timing')?.join() ?? '', /wake;/, 'it waited for a wake');
+        return true;
+      });
+    });
+
     it('is kept awake by a busy lease, and not by pings', async () => {
       const annotations = { 'sandbox-router/idle-timeout': '3s' };
       const headers = { authorization };

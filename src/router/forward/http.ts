@@ -16,7 +16,7 @@ import {
 export interface ForwardRequest {
   request: IncomingMessage;
   response: ServerResponse;
-  pool: UpstreamPool;
+  readonly pool: UpstreamPool;
   timeouts: Timeouts;
   /** Path and query, byte for byte. */
   path: string;
@@ -29,8 +29,17 @@ export interface ForwardRequest {
   rewrite: RewriteContext;
   /** The head of the answer has come; more headers may be added (name, value, …). */
   head(status: number, headers: string[]): void;
-  /** Whether the pod is still the one that was chosen: dialling it again is pointless otherwise. */
+  /** Whether the pod is still the one that was chosen and may be sent requests: dialling it again is pointless otherwise. */
   isCurrent(): boolean;
+  /** Takes the pod's pool of now: the one before may have been closed for a pause that was called off. */
+  renewPool(): void;
+  /**
+   * Nothing of the request has reached the pod, which is not current: waits for the next one, as a request does that comes now. `pool` is that one's then.
+   * Rejects with what the client is to be answered.
+   */
+  rejoin(): Promise<void>;
+  /** Answers the client with what kept it from joining again. */
+  refuse(error: unknown): void;
   /** A dial failed, or one was accepted after that. */
   dialled(accepted: boolean): void;
   /** The answer is a stream without known length, and its head has come. */
@@ -60,13 +69,22 @@ interface AnswerOfHttp2 {
 
 /** Pauses before a refused dial is tried again; nothing was sent by then. */
 const DIAL_RETRY_MS = [100, 200, 400];
-const RETRYABLE_DIAL = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'connect_timeout']);
+const RETRYABLE_DIAL = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'connect_timeout',
+  'not_dialled',
+]);
+/** So often a request joins another wake because its pod was paused in the very moment of the dial. */
+export const MOST_REJOINS = 5;
 /** Methods that may be sent again on a fresh connection when a reused one turns out to be closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 /**
- * Sends a request to its pod and streams the answer back, both with back-pressure. A dial that fails is tried again while the pod is current; a request without
- * body and with an idempotent method is sent once more if a kept connection was found closed; nothing else is ever sent twice.
+ * Sends a request to its pod and streams the answer back, both with back-pressure. A dial that fails is tried again while the pod is current, and joins the next
+ * wake when it is not; a request without body and with an idempotent method is sent once more if a kept connection was found closed; nothing else is ever sent twice.
  */
 export function forwardHttp(forward: ForwardRequest): void {
   new HttpForward(forward).dispatch();
@@ -77,6 +95,7 @@ class HttpForward implements UpstreamHandler {
   readonly forward: ForwardRequest;
   control: UpstreamControl | undefined;
   dials = 0;
+  rejoins = 0;
   resent = false;
   streams = false;
   ended = false;
@@ -217,9 +236,13 @@ class HttpForward implements UpstreamHandler {
     }
     const answered = response.headersSent;
     const undialled = RETRYABLE_DIAL.has(codeOf(error)) && isDialError(error);
-    if (undialled) forward.dialled(false);
-    if (!answered && undialled && this.dials < DIAL_RETRY_MS.length && forward.isCurrent()) {
-      setTimeout(() => (this.ended ? undefined : this.dispatch()), DIAL_RETRY_MS[this.dials++]);
+    if (undialled && codeOf(error) !== 'not_dialled') forward.dialled(false);
+    if (!answered && undialled && !forward.isCurrent() && this.rejoins < MOST_REJOINS) {
+      this.again();
+      return;
+    }
+    if (!answered && undialled && this.dials < DIAL_RETRY_MS.length) {
+      setTimeout(() => this.again(), DIAL_RETRY_MS[this.dials++]);
       return;
     }
     if (
@@ -231,7 +254,7 @@ class HttpForward implements UpstreamHandler {
       IDEMPOTENT.has(request.method ?? '')
     ) {
       this.resent = true;
-      this.dispatch();
+      this.again();
       return;
     }
     if (error instanceof BodyTooLargeError) {
@@ -244,12 +267,34 @@ class HttpForward implements UpstreamHandler {
     if (answered) response.destroy();
   }
 
-  finish(status: number, failure: UpstreamFailure | undefined): void {
+  /** Asks the pod once more, or, where it was paused in the very moment of the dial, whoever goes on in its place. */
+  again(): void {
     if (this.ended) return;
+    const { forward } = this;
+    if (forward.isCurrent() || this.rejoins === MOST_REJOINS) {
+      forward.renewPool();
+      this.dispatch();
+      return;
+    }
+    this.rejoins++;
+    this.dials = 0;
+    forward.rejoin().then(
+      () => (this.ended ? undefined : this.dispatch()),
+      (error) => (this.end() ? forward.refuse(error) : undefined),
+    );
+  }
+
+  finish(status: number, failure: UpstreamFailure | undefined): void {
+    if (this.end()) this.forward.done(status, failure);
+  }
+
+  /** False if it had ended already. */
+  end(): boolean {
+    if (this.ended) return false;
     this.ended = true;
     clearTimeout(this.timer);
     if (this.onClose !== undefined) this.forward.response.off('close', this.onClose);
-    this.forward.done(status, failure);
+    return true;
   }
 }
 
@@ -258,7 +303,8 @@ function codeOf(error: Error): string {
 }
 
 function isDialError(error: Error): boolean {
-  return (error as NodeJS.ErrnoException).syscall === 'connect' || codeOf(error) === 'connect_timeout';
+  const code = codeOf(error);
+  return (error as NodeJS.ErrnoException).syscall === 'connect' || code === 'connect_timeout' || code === 'not_dialled';
 }
 
 function describe(error: Error): { code: ProblemCode; detail: string } {

@@ -1,5 +1,5 @@
 export { addForwardingHeaders, createTrustedProxies, type TrustedProxies } from './forwarding-headers.ts';
-export { type ForwardRequest, forwardHttp, type UpstreamFailure } from './http.ts';
+export { type ForwardRequest, forwardHttp, MOST_REJOINS, type UpstreamFailure } from './http.ts';
 export { createLines, type Lines, type SleepLimits } from './lines.ts';
 export { type BytePacer, createPacedStream } from './pacing.ts';
 export { createUpstreamPools, type UpstreamPools } from './pools.ts';

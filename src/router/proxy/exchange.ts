@@ -7,7 +7,7 @@ import type { Principal } from '../identity/index.ts';
 import { pathOf } from '../ledger/index.ts';
 import type { TenantUsage } from '../policy/index.ts';
 import type { Problem } from '../problem.ts';
-import type { PodRecord, Route, UseOrigin } from '../table/index.ts';
+import type { PodRecord, Route, RoutingTable, UseOrigin } from '../table/index.ts';
 import type { Intent, Use, Wake } from '../wake/index.ts';
 
 /** One finished request, for metrics and the access log. */
@@ -50,6 +50,11 @@ export function timeoutsFor({ principal, route }: Target, defaults: Timeouts): T
   const ofTenant = principal.tenant.timeouts;
   const own = route.sandbox.timeouts;
   return ofTenant === undefined && own === undefined ? defaults : { ...defaults, ...ofTenant, ...own };
+}
+
+/** Whether the pod of a target is still the one that its sandbox's requests go to. */
+export function isCurrent(table: RoutingTable, { route, pod }: Target): boolean {
+  return route.pod?.uid === pod.uid && table.isRoutable(route);
 }
 
 /** What ends with an exchange. */

@@ -14,7 +14,8 @@ import {
   readPreferences,
   serverTiming,
 } from '../wake/index.ts';
-import { type Exchange, type Target, timeoutsFor } from './exchange.ts';
+import { type Exchange, isCurrent, type Target, timeoutsFor } from './exchange.ts';
+import type { Relocate } from './locate.ts';
 
 /** What forwarding needs besides the exchange itself. */
 export interface HttpExchangeOptions {
@@ -34,7 +35,7 @@ export interface HttpExchangeOptions {
 export class HttpExchange implements ForwardRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly pool: ForwardRequest['pool'];
+  pool: ForwardRequest['pool'];
   readonly timeouts: Timeouts;
   readonly path: string;
   readonly headers: string[];
@@ -42,17 +43,19 @@ export class HttpExchange implements ForwardRequest {
   readonly pacer: ForwardRequest['pacer'];
   readonly rewrite: ForwardRequest['rewrite'];
   private readonly exchange: Exchange;
-  private readonly target: Target;
+  private target: Target;
+  private readonly pools: UpstreamPools;
   private readonly activity: ActivityTracker;
   private readonly table: RoutingTable;
   private readonly asleep: AsleepAnswers;
   private readonly fields: readonly string[] | undefined;
   private readonly fail: (error: unknown) => void;
+  private readonly relocate: Relocate;
   /** Whether the sandbox is counted as in use by this request. */
   private waiting = true;
   /** Whether the answer is server-sent events: their comments are nobody's use. */
   private events = false;
-  private readonly forwardedAtMs: number;
+  private forwardedAtMs: number;
 
   constructor(
     exchange: Exchange,
@@ -62,6 +65,7 @@ export class HttpExchange implements ForwardRequest {
     rewrite: ForwardRequest['rewrite'],
     { pools, activity, asleep, table, limits, maxBodyBytes, rateLimitFields, timeouts }: HttpExchangeOptions,
     fail: (error: unknown) => void,
+    relocate: Relocate,
   ) {
     this.request = exchange.request;
     this.response = response;
@@ -80,9 +84,16 @@ export class HttpExchange implements ForwardRequest {
     this.asleep = asleep;
     this.table = table;
     this.fail = fail;
+    this.relocate = relocate;
+    this.pools = pools;
     this.forwardedAtMs = target.wake === undefined ? exchange.startedAtMs : performance.now();
-    if (target.intent === 'use') activity.begin(target.route, this.forwardedAtMs, exchange);
-    else activity.beginQuiet(target.route);
+    this.begin();
+  }
+
+  private begin(): void {
+    const { intent, route } = this.target;
+    if (intent === 'use') this.activity.begin(route, this.forwardedAtMs, this.exchange);
+    else this.activity.beginQuiet(route);
   }
 
   head(status: number, headers: string[]): void {
@@ -97,7 +108,27 @@ export class HttpExchange implements ForwardRequest {
   }
 
   isCurrent(): boolean {
-    return this.target.route.pod?.uid === this.target.pod.uid;
+    return isCurrent(this.table, this.target);
+  }
+
+  renewPool(): void {
+    const { route, pod, port } = this.target;
+    this.pool = this.pools.get(route, pod, port, this.timeouts.connectMs);
+  }
+
+  async rejoin(): Promise<void> {
+    this.answered();
+    this.target = await this.relocate(this.exchange, this.response, this.target);
+    if (this.response.destroyed) return;
+    this.waiting = true;
+    this.forwardedAtMs = performance.now();
+    this.begin();
+    this.renewPool();
+  }
+
+  refuse(error: unknown): void {
+    this.answered();
+    this.fail(error);
   }
 
   dialled(accepted: boolean): void {

@@ -62,8 +62,11 @@ export interface LocateOptions {
 /** Everything up to forwarding: address → identity → table → policy → wake. Answers at once where nothing has to be waited for. @throws ProblemError */
 export type Locate = (exchange: Exchange, client: ServerResponse | Duplex) => Target | Promise<Target>;
 
+/** Step 5 once more, for a request of which nothing has reached its pod: the pod was paused or replaced in that very moment. @throws ProblemError @throws OwnAnswer */
+export type Relocate = (exchange: Exchange, client: ServerResponse | Duplex, target: Target) => Promise<Target>;
+
 /** The way of a request to its sandbox (design section 3, steps 1 to 5). */
-export function createLocate(options: LocateOptions): Locate {
+export function createLocate(options: LocateOptions): { locate: Locate; relocate: Relocate } {
   function locate(exchange: Exchange, client: ServerResponse | Duplex): Target | Promise<Target> {
     const { request } = exchange;
     const scanned = scanHeaders(request.rawHeaders);
@@ -248,6 +251,7 @@ export function createLocate(options: LocateOptions): Locate {
       preferences: readPreferences('writeHead' in client ? scanned.prefer : undefined),
       navigates: 'writeHead' in client && request.method === 'GET' && isNavigation(request),
       callerTimeoutMs: sandboxTimeoutMs(scanned.sandboxTimeout),
+      spentMs: performance.now() - exchange.startedAtMs,
       bytes: heldBytesOf({ ...scanned, rawHeaders: request.rawHeaders, url: request.url ?? '' }),
       signal: closeSignal(client),
     });
@@ -270,7 +274,11 @@ export function createLocate(options: LocateOptions): Locate {
       throw new ProblemError({ code: 'forbidden', detail: 'This link was for one use, and was used.' });
   }
 
-  return locate;
+  return {
+    locate,
+    relocate: (exchange, client, { scanned, address, principal, route, port, intent }) =>
+      wait(exchange, scanned, address, principal, client, route, port, intent),
+  };
 }
 
 /** Whether what waits for an answer is a bare socket: it asked for an upgrade. */

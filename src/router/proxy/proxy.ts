@@ -6,6 +6,7 @@ import { BrowserRedirect, REDIRECT_HEADERS } from '../browser/index.ts';
 import {
   addForwardingHeaders,
   forwardHttp,
+  MOST_REJOINS,
   type RewriteContext,
   type SandboxTls,
   type TrustedProxies,
@@ -16,7 +17,7 @@ import {
 import { OwnAnswer } from '../own-answer.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
 import { type ActivityTracker, isNavigation } from '../wake/index.ts';
-import { Exchange, type ExchangeEnd, type RequestOutcome, type Target, timeoutsFor } from './exchange.ts';
+import { Exchange, type ExchangeEnd, isCurrent, type RequestOutcome, type Target, timeoutsFor } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { createLocate, type LocateOptions } from './locate.ts';
 import { TRY_LATER, wakeForData } from './wake-request.ts';
@@ -46,7 +47,7 @@ export interface SandboxProxy {
 
 /** A proxy over the given parts; it keeps no state of its own but a count. */
 export function createProxy(options: ProxyOptions): SandboxProxy {
-  const locate = createLocate(options);
+  const { locate, relocate } = createLocate(options);
   let inFlight = 0;
 
   function upstreamHeaders({ request, ambient }: Exchange, { address, scanned }: Target): string[] {
@@ -134,6 +135,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
             rewriteOf(exchange, target),
             options,
             fail,
+            relocate,
           ),
         );
       };
@@ -157,6 +159,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         exchange.finish(Number(bytes.slice(9, 12)), problem, requestId);
       };
       socket.on('error', () => socket.destroy());
+      let rejoins = 0;
       const go = (target: Target) => {
         if (socket.destroyed) {
           exchange.finish(499);
@@ -171,6 +174,14 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
         const headers = upstreamHeaders(exchange, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
+        open(target, headers);
+      };
+      const open = (target: Target, headers: string[]) => {
+        const { principal, route } = target;
+        if (socket.destroyed) {
+          exchange.finish(499);
+          return;
+        }
         if (route.sandbox.redials) withoutExtensions(headers);
         // A handshake that is under way is use, like any request that waits for its answer.
         const used = target.intent === 'use';
@@ -195,6 +206,15 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
             if (used) options.activity.end(route, performance.now());
             else options.activity.endQuiet(route);
             if (failure === undefined || failure.answered) exchange.finish(status);
+            else if (
+              failure.code === 'upstream_refused' &&
+              !isCurrent(options.table, target) &&
+              rejoins++ < MOST_REJOINS
+            )
+              // Paused in the very moment of the dial: nothing of it was sent.
+              relocate(exchange, socket, target)
+                .then((next) => open(next, headers))
+                .catch(fail);
             else {
               if (failure.code === 'upstream_refused') options.table.suspect(target.pod.uid, target.port, 0);
               fail(new ProblemError({ code: failure.code, detail: failure.detail }));

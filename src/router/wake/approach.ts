@@ -22,6 +22,8 @@ export interface Approach extends WakeRequest {
   navigates: boolean;
   /** The caller's own longest wait, in milliseconds. */
   callerTimeoutMs: number | undefined;
+  /** What it has spent of its longest wait already. */
+  spentMs: number;
   /** Memory that it takes while it is held. */
   bytes: number;
   signal: AbortSignal;
@@ -51,7 +53,7 @@ export async function approach(waker: Waker, asleep: AsleepAnswers, request: App
   if ('problem' in joined) throw new ProblemError(joined.problem);
   const { wake } = joined;
   const { preferences } = request;
-  const longestMs = waker.longestHoldMs(request.callerTimeoutMs, preferences);
+  const longestMs = Math.max(0, waker.longestHoldMs(request.callerTimeoutMs, preferences) - request.spentMs);
   if (preferences.respondAsync) {
     const waitMs = preferences.waitMs === undefined ? 0 : longestMs;
     return (await holdBriefly(waker, wake, request, waitMs)) ?? respondAsync(waker, wake);

@@ -194,9 +194,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
   async function call(request: Target['request'], sandbox: string): Promise<void> {
     ledger.maybe({ type: SANDBOXES, key: keyOf(sandbox), fact: MODE, wanted: 'Running' });
     await counters.step(sandbox, async () => {
-      let { status, text } = await answer(request, `/${sandbox}/`);
-      // A pause of which the router has not heard yet breaks the connection; whoever asks again wakes the sandbox.
-      if (status === 502 && text.includes('upstream_reset')) ({ status, text } = await answer(request, `/${sandbox}/`));
+      const { status, text } = await answer(request, `/${sandbox}/`);
       assert.equal(status, 200, `${sandbox}: ${text}`);
       return (JSON.parse(text) as { n: number }).n;
     });

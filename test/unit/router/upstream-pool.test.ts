@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { afterEach, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectionClosedError } from '../../../src/router/forward/upstream/errors.ts';
@@ -138,7 +139,7 @@ describe('connections to a sandbox', () => {
   it('of a sandbox that sleeps are not overdue, and what ends them waits until it is awake', async () => {
     const sandboxes = await start(() => {});
     const failed = ask(sandboxes).catch((error) => error.code);
-    await until('it is under way', () => open.size === 1);
+    await until('it is under way', () => upstream?.connections.length === 1);
     sandboxes.fallAsleep();
     let told = false;
     sandboxes.whenAwake(() => {
@@ -150,7 +151,19 @@ describe('connections to a sandbox', () => {
     assert.equal(told, true);
     sandboxes.destroy(Object.assign(new Error('gone'), { code: 'gone' }));
     assert.equal(await failed, 'gone');
-    assert.equal(await ask(sandboxes).catch((error) => error.code), 'gone', 'nor is it dialled again');
+    assert.equal(await ask(sandboxes).catch((error) => error.code), 'not_dialled', 'nor is it dialled again');
+  });
+
+  it('tell requests of which nothing was sent from others, and leave them their bodies', async () => {
+    const sandboxes = await start(() => {});
+    await upstream?.close();
+    const body = Readable.from([Buffer.from('0123456789')]);
+    const post = { method: 'POST', headers: ['host', 'box', 'content-length', '10'], body };
+    assert.equal(await ask(sandboxes, post).catch((error) => error.syscall), 'connect');
+    const dialling = ask(sandboxes, post).catch((error) => error.code);
+    sandboxes.destroy(new Error('gone'));
+    assert.equal(await dialling, 'not_dialled');
+    assert.deepEqual([body.readableFlowing, body.readableDidRead, body.destroyed], [null, false, false]);
   });
 
   it('carry large bodies whole, however late their pieces are given back', async () => {

@@ -20,29 +20,47 @@ export interface Watcher {
   closed: boolean;
 }
 
-/** A pod, and the requests that are in it: a number, and whether they are of use. */
-export interface FakePod extends PodRecord {
-  requests: Map<number, boolean>;
+/** A request in the processes of the sandbox, which stand still while they are in a snapshot. */
+interface Work {
+  use: boolean;
+  leftMs: number;
+  /** When its processes went on; undefined while they stand still. */
+  sinceMs: number | undefined;
+  timer: NodeJS.Timeout | undefined;
+  end(how: 'ok' | 'reset'): void;
 }
 
+/** After an outage of the API nobody could object to a pause in time. */
+const OUTAGE_SHADOW_MS = 2600;
+
 /**
- * One sandbox in a cluster of which everything that takes time is a step: calls that arrive and are answered, watch events, what the controller and the node do.
+ * One sandbox, on an engine that takes snapshots or in a cluster that just ends pods, of which everything that takes time is a step: calls that arrive and are answered, watch events, what the controller and the node do.
  * Steps happen at the end of their longest delay, or earlier, in any order that one wants; only what is in one queue keeps its order.
  */
-export function createFakeCluster(options: { clockMs(): number; drainMs: number }) {
-  const { clockMs, drainMs } = options;
+export function createFakeCluster(options: { clockMs(): number; drainMs: number; snapshots: boolean }) {
+  const { clockMs, drainMs, snapshots } = options;
   const pending: Pending[] = [];
   const watchers = new Set<Watcher>();
   const violations: string[] = [];
   let version = 1;
   let uids = 0;
   let callers = 0;
-  let pod: FakePod | undefined;
-  let downUntilMs = 0;
+  const works = new Map<number, Work>();
+  /** Requests that were in a pod when it was stopped, as nobody could object. */
+  const caught = new Set<number>();
+  /** Dials that a pod which is being stopped does not answer. */
+  let unanswered: (() => void)[] = [];
+  let pod: PodRecord | undefined;
+  /** UID of the pod in whose snapshot the sandbox sleeps. */
+  let snapshot = '';
+  let downUntilMs = -OUTAGE_SHADOW_MS;
   let failNext = { snapshot: false, restore: false };
   /** Generation whose suspension waits, and whether it has. */
   let suspending = 0;
+  /** The pod's processes stand still, or are ending. */
   let stopping = false;
+  /** The pod is asked for a checkpoint. */
+  let asked = false;
   let drained = false;
   let starts = 0;
   let suspensions = 0;
@@ -110,7 +128,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
     after(DELAYS.controller, 'controller', reconcile);
   }
 
-  function setPod(next: FakePod | undefined): void {
+  function setPod(next: PodRecord | undefined): void {
     pod = next;
     publish();
     after(DELAYS.controller, 'controller', reconcile);
@@ -124,9 +142,15 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
 
   /** What a Sandbox controller does: contract section 2.5, with checkpoints, and a moment before them. */
   function reconcile(): void {
+    if (pod?.checkpointed) {
+      snapshot = pod.uid;
+      removePod();
+      return;
+    }
     if (sandbox.running) {
       suspending = 0;
       drained = false;
+      asked = false;
       if (stopping) return;
       if (pod === undefined) startPod();
       else if (pod.ready) status({ ready: true, readyReason: '', suspended: false });
@@ -150,26 +174,81 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
       });
       return;
     }
-    if (drained) checkpoint(pod);
+    if (!drained || asked) return;
+    if (!snapshots) stop(pod);
+    else {
+      asked = true;
+      after(DELAYS.controller, 'node', () => checkpoint());
+    }
   }
 
-  function checkpoint(of: FakePod): void {
-    if (failNext.snapshot) {
-      failNext = { ...failNext, snapshot: false };
-      status({ readyReason: 'SandboxSuspended', readyMessage: 'the snapshot failed' });
-      return;
+  /** Whose requests are in the pod when it is stopped, and could have called that off? */
+  function judgeStop(): void {
+    for (const [request, { use }] of works) {
+      if (!use) continue;
+      if (clockMs() - downUntilMs < OUTAGE_SHADOW_MS) caught.add(request);
+      else violations.push(`request ${request} was in the pod when it was stopped`);
     }
-    // A pause whose answer was lost is not known to its router: with its API away it can't call it off either.
-    for (const [request, use] of of.requests)
-      if (use && downUntilMs === 0) violations.push(`request ${request} was in the pod when it was stopped`);
-    stopping = true;
+  }
+
+  /** That it begins is written first, where it is still asked for: the pod is not Ready from then on. */
+  function checkpoint(): void {
+    if (!asked || pod === undefined) return;
+    judgeStop();
+    standStill();
+    const of = { ...pod, ready: false };
+    setPod(of);
     after(DELAYS.checkpoint, 'node', () => {
-      stopping = false;
+      asked = false;
+      if (failNext.snapshot) {
+        failNext = { ...failNext, snapshot: false };
+        goOn();
+        setPod({ ...of, ready: true });
+        status({ readyReason: 'SandboxSuspended', readyMessage: 'the snapshot failed' });
+        return;
+      }
       suspensions++;
-      suspending = 0;
-      drained = false;
-      setPod(undefined);
+      setPod({ ...of, checkpointed: true });
     });
+  }
+
+  /** What a cluster without snapshots does. */
+  function stop(of: PodRecord): void {
+    judgeStop();
+    stopping = true;
+    setPod({ ...of, terminating: true });
+    after(DELAYS.checkpoint, 'node', () => {
+      suspensions++;
+      for (const work of [...works.values()]) work.end('reset');
+      removePod();
+    });
+  }
+
+  function removePod(): void {
+    stopping = false;
+    suspending = 0;
+    drained = false;
+    for (const fails of unanswered.splice(0)) fails();
+    setPod(undefined);
+  }
+
+  function standStill(): void {
+    stopping = true;
+    for (const work of works.values()) {
+      clearTimeout(work.timer);
+      if (work.sinceMs !== undefined) work.leftMs -= clockMs() - work.sinceMs;
+      work.sinceMs = undefined;
+    }
+  }
+
+  function goOn(): void {
+    stopping = false;
+    unanswered = [];
+    for (const work of works.values()) {
+      if (work.sinceMs !== undefined) continue;
+      work.sinceMs = clockMs();
+      work.timer = setTimeout(() => work.end('ok'), Math.max(0, work.leftMs));
+    }
   }
 
   function startPod(): void {
@@ -183,17 +262,21 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
     const fresh = newPod(`pod-${++uids}`);
     setPod(fresh);
     after(DELAYS.start, 'node', () => {
-      if (pod?.uid === fresh.uid) setPod({ ...fresh, ready: true });
+      if (pod?.uid !== fresh.uid) return;
+      goOn();
+      setPod({ ...fresh, ready: true, resumes: snapshot });
+      snapshot = '';
     });
   }
 
-  function newPod(uid: string): FakePod {
+  function newPod(uid: string): PodRecord {
     return {
       namespace: 'default',
       name: 'box',
       uid,
       sandboxUid: sandbox.uid,
-      address: '10.0.0.1',
+      // That of a snapshot is kept for whoever goes on from it.
+      address: snapshots ? '10.0.0.1' : `10.0.0.${uids}`,
       ready: false,
       terminating: false,
       hostNetwork: false,
@@ -208,8 +291,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
       ownsAddress: false,
       faults: 0,
       suspectPorts: undefined,
-      requests: new Map(),
-    } as unknown as FakePod;
+    } as unknown as PodRecord;
   }
 
   /** One call of the API: it arrives, is refused or done, and is answered; while the API is away it may be done without an answer. */
@@ -272,6 +354,26 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
   change({});
   return {
     violations,
+    caught,
+    /** Whether a dial is accepted; what is being stopped gives no answer until it is gone. */
+    connect: (address: string): Promise<boolean> => {
+      if (pod?.address !== address || (!pod.ready && !stopping)) return Promise.resolve(false);
+      if (!stopping) return Promise.resolve(true);
+      return new Promise((resolve) => unanswered.push(() => resolve(false)));
+    },
+    /** A request is in the sandbox, until it is answered or what it was in is ended. */
+    work: (id: number, use: boolean, leftMs: number): Promise<'ok' | 'reset'> =>
+      new Promise((resolve) => {
+        const end = (how: 'ok' | 'reset') => {
+          clearTimeout(works.get(id)?.timer);
+          works.delete(id);
+          resolve(how);
+        };
+        works.set(id, { use, leftMs, sinceMs: clockMs(), timer: setTimeout(() => end('ok'), leftMs), end });
+      }),
+    /** Its connection ends from outside. */
+    drop: (id: number) => works.get(id)?.end('reset'),
+    isIn: (id: number) => works.has(id),
     writerFor,
     /** Follows it from the present state on. */
     watch: (table: RoutingTable): Watcher => {
@@ -301,9 +403,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number 
     fail: (what: 'snapshot' | 'restore') => {
       failNext = { ...failNext, [what]: true };
     },
-    wasDown: () => downUntilMs > 0,
     pod: () => pod,
-    isStopping: () => stopping,
     sandbox: () => sandbox,
     starts: () => starts,
     suspensions: () => suspensions,
@@ -322,6 +422,6 @@ function copy(record: SandboxRecord): SandboxRecord {
   return { ...record };
 }
 
-function copyPod({ requests: _, ...record }: FakePod): PodRecord {
+function copyPod(record: PodRecord): PodRecord {
   return { ...record };
 }

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { ConnectionClosedError, UpstreamError } from './errors.ts';
+import { ConnectionClosedError, notDialled, UpstreamError } from './errors.ts';
 import type { UpstreamControl, UpstreamHandler, UpstreamRequest } from './exchange.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 import { type BodyWriter, requestHead, writeBody } from './request-writer.ts';
@@ -85,6 +85,11 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
     this.headed = false;
     if (this.connected) this.deadlineMs = deadline(nowMs, request.responseHeaderMs);
     this.reader.begin(request.method);
+    // A body is read once there is somebody to send it to: should the dial fail, it is there for another.
+    if (request.body === null || this.connected) this.write(request);
+  }
+
+  private write(request: UpstreamRequest): void {
     const { text, chunked } = requestHead(request);
     const { body } = request;
     if (body === null) this.socket.write(text, 'latin1');
@@ -149,6 +154,8 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
     this.connected = true;
     this.deadlineMs = 0;
     this.restartDeadline(performance.now());
+    const { request, handler } = this;
+    if (request !== undefined && request.body !== null && handler !== undefined) this.write(request);
   }
 
   private nextBuffer(): Buffer {
@@ -241,7 +248,8 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
     if (handler === undefined) return;
     const { failure } = this;
     // Failures to connect, and what others cut it for, are told as they are.
-    if (failure !== undefined && (!this.connected || !('syscall' in failure))) handler.onError(failure);
+    if (failure !== undefined && !this.connected && !('syscall' in failure)) handler.onError(notDialled(failure));
+    else if (failure !== undefined && (!this.connected || !('syscall' in failure))) handler.onError(failure);
     else handler.onError(new ConnectionClosedError(this.requests > 1 && !this.heard, failure));
   }
 

@@ -1,5 +1,12 @@
 /** Why a sandbox gave no answer, or not the whole of one. */
-export type UpstreamErrorCode = 'connect_timeout' | 'head_timeout' | 'stream_timeout' | 'invalid_response' | 'closed';
+export type UpstreamErrorCode =
+  | 'connect_timeout'
+  /** The pod was given up before it accepted the connection: nothing was sent. */
+  | 'not_dialled'
+  | 'head_timeout'
+  | 'stream_timeout'
+  | 'invalid_response'
+  | 'closed';
 
 /** A connection to a sandbox failed. Failures of the system, such as ECONNREFUSED, come as they are, as `cause` where a request was under way. */
 export class UpstreamError extends Error {
@@ -10,6 +17,11 @@ export class UpstreamError extends Error {
     this.name = 'UpstreamError';
     this.code = code;
   }
+}
+
+/** What a request is told that waits for a connection to a pod which was given up meanwhile. */
+export function notDialled(cause: Error): UpstreamError {
+  return new UpstreamError('not_dialled', 'the connection was given up before it was there', { cause });
 }
 
 /** What came is no answer in HTTP/1.1 (RFC 9112). */

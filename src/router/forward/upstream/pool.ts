@@ -1,4 +1,5 @@
 import { type ConnectionOwner, UpstreamConnection } from './connection.ts';
+import { notDialled } from './errors.ts';
 import type { UpstreamControl, UpstreamHandler, UpstreamRequest } from './exchange.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 
@@ -158,5 +159,5 @@ export function createUpstreamPool(host: string, port: number, commons: PoolComm
 }
 
 function refuse({ handler, aborted }: Waiting, reason: Error): void {
-  if (!aborted) handler.onError(reason);
+  if (!aborted) handler.onError(notDialled(reason));
 }
