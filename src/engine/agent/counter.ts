@@ -7,6 +7,8 @@ import { acceptWebSocket } from './websocket.ts';
 
 /** A server whose whole state is in memory: what a pause must not lose. */
 let n = 0;
+/** Which start of it this is: an answer of another one, or of another sandbox, can be told. */
+const instance = randomBytes(4).toString('hex');
 const port = Number(process.env.PORT ?? 8080);
 const host = process.env.SANDBOX_ADDRESS ?? '0.0.0.0';
 const filePath = join(process.env.SANDBOX_WORKSPACE ?? '/workspace', 'file');
@@ -50,7 +52,7 @@ const server = createServer((request, response) => {
     default:
       response.setHeader('content-type', 'application/json');
       response.end(
-        `${JSON.stringify({ n: ++n, pid: process.pid, uptimeSeconds: Math.round(process.uptime()), ballastMb: ballast.length })}\n`,
+        `${JSON.stringify({ n: ++n, instance, pid: process.pid, uptimeSeconds: Math.round(process.uptime()), ballastMb: ballast.length })}\n`,
       );
   }
 });

@@ -1,16 +1,23 @@
 import assert from 'node:assert/strict';
 
+/** What a counter answers. */
+export interface CounterAnswer {
+  n: number;
+  /** Which start of which counter answered. */
+  instance: string;
+}
+
 /** What counters in sandboxes answered: a number, once seen, must never be lost. */
 export interface CounterBook {
-  /** Asks a counter for its next number and holds it against what it said before. Resolves with the number. @throws AssertionError when it went back */
-  step(sandbox: string, ask: () => Promise<number>): Promise<number>;
+  /** Asks a counter for its next number and holds it against what it said before. @throws AssertionError when it went back, or another one answers */
+  step(sandbox: string, ask: () => Promise<CounterAnswer>): Promise<void>;
   /** Numbers seen so far. */
   readonly count: number;
 }
 
 /** A book without entries. */
 export function createCounterBook(): CounterBook {
-  const seen = new Map<string, { number: number; unanswered: number }>();
+  const seen = new Map<string, { number: number; instance?: string; unanswered: number }>();
   let count = 0;
   return {
     get count() {
@@ -20,16 +27,16 @@ export function createCounterBook(): CounterBook {
       const entry = seen.get(sandbox) ?? { number: 0, unanswered: 0 };
       seen.set(sandbox, entry);
       entry.unanswered++;
-      const number = await ask();
+      const { n: number, instance } = await ask();
+      assert.equal(instance, entry.instance ?? instance, `${sandbox} is answered by another start or another sandbox`);
       // A request that was cut off may have counted, and a GET may be sent once more where a kept connection broke.
       const most = entry.number + 2 * entry.unanswered;
       assert.ok(
         number > entry.number && number <= most,
         `${sandbox} counted ${number} after ${entry.number}, with ${entry.unanswered - 1} requests unanswered`,
       );
-      Object.assign(entry, { number, unanswered: 0 });
+      Object.assign(entry, { number, instance, unanswered: 0 });
       count++;
-      return number;
     },
   };
 }

@@ -13,7 +13,7 @@ import {
 } from '../../../src/kubernetes/index.ts';
 import type { Random } from '../random.ts';
 import { until } from '../until.ts';
-import type { CounterBook } from './counters.ts';
+import type { CounterAnswer, CounterBook } from './counters.ts';
 import { type Fact, type Ledger, PRESENCE } from './ledger.ts';
 import { configMap, counterClaim, counterSandbox, NAMESPACE, snapshotTrigger, VALUE_ANNOTATION } from './manifests.ts';
 
@@ -196,7 +196,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
     await counters.step(sandbox, async () => {
       const { status, text } = await answer(request, `/${sandbox}/`);
       assert.equal(status, 200, `${sandbox}: ${text}`);
-      return (JSON.parse(text) as { n: number }).n;
+      return JSON.parse(text) as CounterAnswer;
     });
   }
 
