@@ -34,7 +34,10 @@ describe('WebSockets of a cluster whose pods wake at another address', {
     return String(data);
   };
   const asleep = (name: string) =>
-    until(`one socket sleeps with ${name}`, async () => (await viewOf(name)).sleepingSockets === 1);
+    until(`one socket sleeps with ${name}`, async () => {
+      const { state, sleepingSockets } = await viewOf(name);
+      return state === 'paused' && sleepingSockets === 1;
+    });
 
   it('sleep where their sandbox allows to dial again, answer pings, and go on behind the same handshake', async () => {
     await createReady(world.client, echoSandbox('again', redials));

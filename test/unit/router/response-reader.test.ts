@@ -136,6 +136,7 @@ describe('answers of sandboxes', () => {
 
   for (const [what, text] of [
     ['another protocol', 'SSH-2.0-OpenSSH_9.2\r\n'],
+    ['a protocol that begins like it', 'H\rTP/1.1 200 OK\r\n'],
     ['another version', 'HTTP/2.0 200 OK\r\n\r\n'],
     ['HTTP/0.9', '<html></html>\r\n\r\n'],
     ['a status of two digits', 'HTTP/1.1 20 OK\r\n\r\n'],

@@ -114,7 +114,10 @@ export class ResponseReader {
   private readHead(bytes: Buffer, at: number, length: number): number {
     if (this.held !== '') {
       const end = this.hold(bytes, at, length);
-      if (end < 0) return length;
+      if (end < 0) {
+        requireHttp(this.held);
+        return length;
+      }
       const text = this.held;
       this.held = '';
       this.takeHead(text.slice(0, -EMPTY_LINE.length));
@@ -124,8 +127,7 @@ export class ResponseReader {
     const text = bytes.toString('latin1', at, look);
     const end = text.indexOf(EMPTY_LINE);
     if (end < 0) {
-      // What is no HTTP is found out before it is long.
-      if (!'HTTP/1.'.startsWith(text.slice(0, 7))) throw new InvalidResponseError('no status line of HTTP/1.1');
+      requireHttp(text);
       this.held = text;
       return look;
     }
@@ -238,6 +240,11 @@ export class ResponseReader {
     this.state = IDLE;
     this.sink.end(trailers);
   }
+}
+
+/** What is no HTTP is found out before it is long. */
+function requireHttp(begin: string): void {
+  if (!'HTTP/1.'.startsWith(begin.slice(0, 7))) throw new InvalidResponseError('no status line of HTTP/1.1');
 }
 
 function expect(byte: number, wanted: number): void {
