@@ -223,6 +223,8 @@ export function createTunnel(options: TunnelOptions): Tunnel {
   function release(): void {
     const waited = inbox?.contents() ?? [];
     inbox = undefined;
+    // Nobody waits any more, though the wake may not have heard yet: a pause that follows at once would be taken for its failure.
+    waking?.abort();
     waking = undefined;
     if (!tunnel.leaving) for (const bytes of waited) toSandbox(bytes);
     const sink = paced ?? upstream;

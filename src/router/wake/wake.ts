@@ -150,12 +150,14 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
         if (!isPassing(error)) return failureOf(error);
         if (signal.aborted) return signal.reason as WakeFailure;
         trouble = error.code === 'Unreachable' ? 'the API server does not answer' : error.message;
-        if (wake.held === 0 && !wake.kept) return NOBODY_WAITS;
+        if (!isWanted()) return NOBODY_WAITS;
         await delay(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
         pauseMs = Math.min(LONGEST_RETRY_MS, pauseMs * 2);
       }
     }
   }
+
+  const isWanted = () => wake.held > 0 || wake.kept;
 
   async function reachNow(wanted: number): Promise<Readiness> {
     let begun = await started;
@@ -173,7 +175,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
         signal,
       });
       if ('pausedAgain' in state && !signal.aborted) {
-        begun = await wakeAgain();
+        begun = isWanted() ? await wakeAgain() : NOBODY_WAITS;
         if (!('generation' in begun)) return begun;
         state = undefined;
         continue;
@@ -184,7 +186,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
       if (await untilAccepting(pod, wanted, context.accepts, signal, isCurrent)) {
         // A pause of our own that was decided while this was on its way.
         if (!(await outlastsPause())) return state;
-        begun = await wakeAgain();
+        begun = isWanted() ? await wakeAgain() : NOBODY_WAITS;
         if (!('generation' in begun)) return begun;
         state = undefined;
         continue;

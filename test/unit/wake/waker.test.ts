@@ -99,6 +99,33 @@ async function listener() {
   return { port, close, open: () => listen(port), connections: () => connections };
 }
 
+describe('a wake of a sandbox that is paused again before it is ready', () => {
+  for (const [who, leaves, wanted] of [
+    ['is asked for again for who still waits', false, 2],
+    ['is asked for by nobody once who waited is gone, or has what he wanted', true, 1],
+  ] as const)
+    it(who, async () => {
+      let asked = 0;
+      const { table, waker, record } = world({ running: false, ready: false }, async () => ++asked * 2);
+      after(waker.close);
+      const joined = waker.join({ route: table.find('default', 'a') as Route, port: 1, mayWake: true });
+      assert.ok('wake' in joined);
+      const caller = new AbortController();
+      const answer = waker.hold(joined.wake, { port: 1, timeoutMs: 20_000, bytes: 0, signal: caller.signal });
+      await until('it was asked', () => asked === 1);
+      table.upsertSandbox(record({ running: true, generation: 2 }));
+      if (leaves) {
+        caller.abort();
+        await answer;
+      }
+      table.upsertSandbox(record({ running: false, generation: 3 }));
+      if (leaves) await joined.wake.ended;
+      else await until('it was asked again', () => asked === 2);
+      assert.equal(asked, wanted);
+      caller.abort();
+    });
+});
+
 describe('a wake while the API server does not answer', () => {
   it('is asked for again until it does, and the held request goes on', async () => {
     const { port, close } = await listener();
