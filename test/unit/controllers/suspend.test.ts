@@ -53,6 +53,7 @@ describe('suspending a Sandbox', () => {
     ],
     ['whose Pod is being restored waits for the end of that', restored, waiting('ContainerCreating'), []],
     ['whose Pod was restored is done by a checkpoint', restored, running, ['checkpoint asked for']],
+    ['whose Pod may run, as nobody can tell, waits for word of it', {}, waiting('ContainerStatusUnknown'), []],
     ['whose Pod can not be restored deletes it', restored, waiting('SnapshotRestoreFailed'), ['deleted']],
     [
       'whose restored Pod waits for something else deletes it',

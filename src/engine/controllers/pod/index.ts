@@ -44,7 +44,7 @@ import {
   type SnapshotDirectory,
   seedSnapshotId,
 } from './snapshots.ts';
-import { podStatus } from './status.ts';
+import { CONTAINER_STATUS_UNKNOWN, podStatus } from './status.ts';
 
 export type { PreparedLimits };
 
@@ -85,6 +85,9 @@ export interface PodController {
   /** Takes every running Pod into a snapshot for the next start and stops it. Returns what could not be kept. */
   hibernate(): Promise<string[]>;
 }
+
+/** After a failure to find out whether a container runs. */
+const LOOK_AGAIN_MS = 1000;
 
 /** Pods → containers: starts, watches, checkpoints and stops them, and says so in their status. */
 export function startPodController(options: PodControllerOptions): PodController {
@@ -314,6 +317,10 @@ export function startPodController(options: PodControllerOptions): PodController
       podSnapshots,
       publish,
       failed: options.failed,
+      later: (local, work) => {
+        const key = localKey(local);
+        setTimeout(() => lock.run(key, work).finally(() => queue.add(key)), LOOK_AGAIN_MS).unref();
+      },
     });
     // Before anybody acts on it: what the API says is from before the end, of containers that may be gone and addresses that nobody has.
     await Promise.all(
@@ -376,7 +383,9 @@ function wantsRestart(local: LocalPod): boolean {
   if (local.restartTimer !== undefined) return false;
   const { container } = local;
   if (container.phase === 'ended') return container.restartInMs !== undefined;
-  return container.phase === 'waiting' && container.reason !== 'SnapshotRestoreFailed';
+  return (
+    container.phase === 'waiting' && !['SnapshotRestoreFailed', CONTAINER_STATUS_UNKNOWN].includes(container.reason)
+  );
 }
 
 function plain(value: unknown): unknown {

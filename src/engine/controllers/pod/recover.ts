@@ -8,10 +8,11 @@ import {
 import type { SandboxNetwork } from '../../network/index.ts';
 import type { ContainerIds, ContainerRuntime } from '../../runtime/index.ts';
 import type { ObjectCache } from '../object-cache.ts';
-import type { LocalPod } from './local-pods.ts';
+import { type LocalPod, localKey } from './local-pods.ts';
 import type { PodRecord, PodRecords } from './pod-record.ts';
 import type { PodRunner } from './pod-runner.ts';
 import { hibernationId, isTemplateSnapshot, type SnapshotDirectory, seedSnapshotId } from './snapshots.ts';
+import { CONTAINER_STATUS_UNKNOWN } from './status.ts';
 
 /** What recovery looks at. */
 export interface RecoveryOptions {
@@ -28,6 +29,8 @@ export interface RecoveryOptions {
   /** Puts a snapshot into the API. */
   publish(id: string): Promise<void>;
   failed(what: string, error: unknown): void;
+  /** Does something for a Pod after a while, with nobody else at work on it. */
+  later(local: LocalPod, work: () => Promise<void>): void;
 }
 
 /** Pods that are looked at at once. */
@@ -58,10 +61,7 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
   // Most of the time is spent in waiting for the runtime's answers.
   const waiting = found.values();
   const worker = async () => {
-    for (const { pod, local, record } of waiting)
-      await recoverOne(pod, local, record, options).catch((error) =>
-        options.failed(`pod ${record.namespace}/${record.name}`, error),
-      );
+    for (const { pod, local, record } of waiting) await recoverOrLater(pod, local, record, options);
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
   for (const id of await runtime.list()) if (!known.has(id)) await runtime.stop(id, 0);
@@ -75,6 +75,19 @@ export async function recoverPods(options: RecoveryOptions): Promise<void> {
   await discardUnused(options);
 }
 
+/** A container may be running of which that could not be found out: it is left alone, and looked at again. */
+async function recoverOrLater(pod: Pod, local: LocalPod, record: PodRecord, options: RecoveryOptions): Promise<void> {
+  try {
+    await recoverOne(pod, local, record, options);
+  } catch (error) {
+    options.failed(`pod ${localKey(local)}`, error);
+    local.container = { phase: 'waiting', reason: CONTAINER_STATUS_UNKNOWN, message: (error as Error).message };
+    options.later(local, async () => {
+      if (options.locals.get(record.uid) === local) await recoverOrLater(pod, local, record, options);
+    });
+  }
+}
+
 async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options: RecoveryOptions): Promise<void> {
   const { runner, snapshots, runtime, network } = options;
   const state = await runtime.state(record.containerId);
@@ -86,6 +99,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
       continue;
     }
     await runner.checkpoint(pod, local, snapshot);
+    if (local.container.phase === 'waiting') break;
     if (snapshot === hibernationId(record.uid) && snapshots.exists(snapshot)) {
       delete local.checkpoint;
       local.stopping = false;

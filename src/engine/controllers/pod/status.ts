@@ -9,6 +9,9 @@ import {
 } from '../../../kubernetes/index.ts';
 import { conditionOf, mergeConditions, rfc3339, type WantedCondition } from '../conditions.ts';
 
+/** Why a container waits of which nobody can tell whether it runs: as long as that is so, nothing is done to it. */
+export const CONTAINER_STATUS_UNKNOWN = 'ContainerStatusUnknown';
+
 /** How a container ended. */
 export interface ContainerEnd {
   exitCode: number;

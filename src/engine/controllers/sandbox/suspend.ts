@@ -10,6 +10,7 @@ import {
   SNAPSHOT_ANNOTATION,
 } from '../../../kubernetes/index.ts';
 import { conditionOf } from '../conditions.ts';
+import { CONTAINER_STATUS_UNKNOWN } from '../pod/status.ts';
 import { annotate, deleteIfThere, find } from './api.ts';
 import { ownershipOf } from './ownership.ts';
 import type { SuspendedState } from './status.ts';
@@ -81,7 +82,7 @@ export async function suspend(
   }
   const terminating = { suspended: TERMINATING, pod };
   if (pod.metadata.deletionTimestamp !== undefined) return terminating;
-  if (snapshots && isBeingRestored(pod)) return terminating;
+  if (snapshots && (isBeingRestored(pod) || isUnclear(pod))) return terminating;
   if (!snapshots || !isWorthKeeping(pod)) {
     await deleteIfThere(client, PODS, pod);
     return terminating;
@@ -141,6 +142,11 @@ function isBeingRestored({ metadata, status }: Pod): boolean {
   if (metadata.annotations?.[RESTORE_ANNOTATION] === undefined) return false;
   const states = status?.containerStatuses ?? [];
   return states.every(({ state }) => state?.waiting?.reason === 'ContainerCreating');
+}
+
+/** It may run; the engine looks again. */
+function isUnclear({ status }: Pod): boolean {
+  return status?.containerStatuses?.some(({ state }) => state?.waiting?.reason === CONTAINER_STATUS_UNKNOWN) === true;
 }
 
 /** A Pod that did not start yet, or whose container crashed, has nothing that a snapshot could keep. */

@@ -11,6 +11,7 @@ import { type ContainerRuntime, type ContainerSpec, type ContainerState, Runtime
 import { writeBundle } from './bundle.ts';
 import { cpuFeatures } from './cpu-features.ts';
 import { execThroughRunsc } from './exec.ts';
+import { keptState, sentryPid } from './kept-state.ts';
 import { connectThroughRunsc } from './port.ts';
 import { memoryOfContainer, untilEarlierStartsEnd } from './processes.ts';
 import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
@@ -107,9 +108,8 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       const result = await tryRunsc(runsc, ['wait', id], 2 ** 31 - 1);
       const status = /"exitStatus":\s*(\d+)/.exec(result.stdout.toString())?.[1];
       if (status !== undefined) return Number(status);
-      const state = await runscState(id);
-      if (state?.status !== 'running' && state?.status !== 'created') return 137;
-      if (!isAlive(state.pid)) return 137;
+      const state = await keptState(runsc, id);
+      if (state === undefined || state.status === 'stopped' || !state.alive) return 137;
       await delay(50);
     }
   }
@@ -121,24 +121,6 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       if (existsSync(directoryOf(id))) writeFileSync(join(directoryOf(id), 'exit-code'), String(code));
     }
     return code;
-  }
-
-  /** By runsc's own state: asking runsc takes 20 ms of CPU. */
-  function sentryPid(id: string): number | undefined {
-    try {
-      const state = readFileSync(join(runsc.rootDirectory, `${id}_sandbox:${id}.state`), 'utf8');
-      const { sandbox } = JSON.parse(state) as { sandbox?: { pid?: number } };
-      return (sandbox?.pid ?? 0) > 0 ? sandbox?.pid : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  async function runscState(id: string): Promise<{ status: string; pid: number } | undefined> {
-    const result = await tryRunsc(runsc, ['state', id], 10_000);
-    return result.exitCode === 0
-      ? (JSON.parse(result.stdout.toString()) as { status: string; pid: number })
-      : undefined;
   }
 
   async function remove(id: string): Promise<void> {
@@ -235,10 +217,11 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       if (existsSync(directory) || existsSync(directory + PARTIAL_SUFFIX)) {
         if (await finishEarlierCheckpoint(id, directory)) return verifySnapshot(directory);
       }
-      const state = await runscState(id);
-      if (state?.status !== 'running') throw new RuntimeError('not_running', `container ${id} does not run`);
+      const state = await keptState(runsc, id);
+      if (state?.status !== 'running' || !state.alive)
+        throw new RuntimeError('not_running', `container ${id} does not run`);
       mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
-      const estimateBytes = estimateSnapshotBytes(state.pid, [id, ...members].map(filestoreOf));
+      const estimateBytes = estimateSnapshotBytes(state.sentryPid, [id, ...members].map(filestoreOf));
       requireSpace(dirname(directory), estimateBytes, reservedBytes);
       reservedBytes += estimateBytes;
       const partial = directory + PARTIAL_SUFFIX;
@@ -272,10 +255,10 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       await earlierStarts;
       const known = attached.get(id);
       if (known?.exitCode !== undefined) return { state: 'exited', exitCode: known.exitCode };
-      const state = await runscState(id);
+      const state = await keptState(runsc, id);
       // One that was made and not started never will be: whoever was to start it died in between.
       if (state?.status === 'created' || state?.status === 'creating') return { state: 'missing' };
-      if (state !== undefined && state.status !== 'stopped' && isAlive(state.pid)) {
+      if (state !== undefined && state.status !== 'stopped' && state.alive) {
         attach(id);
         return { state: 'running' };
       }
@@ -318,7 +301,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     connect: (id, _address, port) => connectThroughRunsc(runsc, id, port),
 
     cpuMs: (ids) => {
-      const pids = ids.map(sentryPid);
+      const pids = ids.map((id) => sentryPid(runsc, id));
       const used = cpuMsOfTrees(pids.map((pid) => pid ?? 0));
       return pids.map((pid, index) => (pid === undefined ? undefined : used[index]));
     },
@@ -341,12 +324,4 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       rmSync(runsc.rootDirectory, { recursive: true, force: true });
     },
   };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
 }
