@@ -164,3 +164,48 @@ describe('what one connection of HTTP/2 may cost', { timeout: 60_000 }, () => {
     await connection.closed();
   });
 });
+
+describe('what one connection of HTTP/2 may take in memory', { timeout: 60_000 }, () => {
+  let wire: Wire;
+  before(async () => {
+    wire = await startWire('http2: { maxConnectionBytes: 1000000 }');
+  });
+  after(() => wire?.close());
+
+  it('a client that reads nothing of what it asks for has its further requests reset, and others are served', async () => {
+    const body = Buffer.alloc(256 * 1024, 'x');
+    const upstream = await wire.upstream(async (sandbox) => {
+      await sandbox.takeHead();
+      sandbox.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`);
+      sandbox.socket.end(body);
+    });
+    const get = headerBlock({
+      ':method': 'GET',
+      ':scheme': 'http',
+      ':path': `/box:${upstream.port}/`,
+      ':authority': 'a',
+      authorization: `Bearer ${wire.token}`,
+    });
+    const connection = await rawHttp2(wire.router.url);
+    try {
+      await connection.until(SETTINGS);
+      connection.write(frame(SETTINGS, ACK, 0));
+      // No window for data: all answers wait in the router.
+      connection.write(frame(SETTINGS, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0])));
+      let sent = 0;
+      const asking = setInterval(() => {
+        if (sent < 120) connection.write(frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * sent++, get));
+      }, 20);
+      try {
+        const reset = await connection.until(RST_STREAM);
+        assert.equal(reset.payload.readUInt32BE(0), ENHANCE_YOUR_CALM);
+        assert.ok(reset.streamId > 1, 'those before it were taken');
+      } finally {
+        clearInterval(asking);
+      }
+      assert.equal((await fetch(`${wire.router.url}/healthz`)).status, 200);
+    } finally {
+      connection.socket.destroy();
+    }
+  });
+});

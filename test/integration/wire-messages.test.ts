@@ -200,6 +200,18 @@ describe('HTTP messages, byte by byte', { timeout: 180_000 }, () => {
       assert.deepEqual(await client.takeChunked(), { data: 'abcde', trailers: 'X-Sum: 5\r\nx-sum: \xe9\r\n' });
     });
 
+    it('in chunks go on with their trailers from the client, but those that may be none', async () => {
+      const { client, sandbox } = await wire.exchange(
+        'POST /',
+        ['Transfer-Encoding: chunked', 'Trailer: X-Sum'],
+        '3\r\nabc\r\n0\r\nX-Sum: 5\r\nHost: evil\r\nX-Forwarded-For: 1.2.3.4\r\nAuthorization: a\r\nx-sum: \xe9\r\n\r\n',
+      );
+      await sandbox.takeHead();
+      assert.deepEqual(await sandbox.takeChunked(), { data: 'abc', trailers: 'X-Sum: 5\r\nx-sum: \xe9\r\n' });
+      sandbox.write(OK);
+      assert.match((await client.takeHead()).line, / 200 /);
+    });
+
     it('with a length keep it', async () => {
       const { client, sandbox } = await wire.exchange('POST /', ['Content-Length: 5'], 'abcde');
       const head = await sandbox.takeHead();

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { createUpstreamSessions, type UpstreamSession } from './http2-sessions.ts';
 import { trailersByName } from './trailers.ts';
-import type { DispatcherConnections } from './upstream/index.ts';
+import type { DispatcherConnections, RequestBody } from './upstream/index.ts';
 
 /** A pod that speaks HTTP/2, asked as undici asks one of HTTP/1.1: whoever forwards sees no difference. */
 export function createHttp2Upstream(dial: () => Promise<Socket>, scheme: 'http' | 'https'): DispatcherConnections {
@@ -208,7 +208,7 @@ class Http2Exchange implements Dispatcher.DispatchController {
       this.fail(error);
     });
     stream.once('wantTrailers', () => {
-      const trailers = (body as { rawTrailers?: string[] }).rawTrailers ?? [];
+      const trailers = (body as RequestBody).rawTrailers ?? [];
       stream.sendTrailers(trailersByName(trailers));
     });
   }

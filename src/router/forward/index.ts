@@ -9,4 +9,6 @@ export type { SandboxTls } from './sandbox-tls.ts';
 export { trailersByName } from './trailers.ts';
 export type { WakeRefusal } from './tunnel.ts';
 export { createTunnels, type Tunnels } from './tunnels.ts';
+export type { UpgradeRequest } from './upgrade.ts';
+export type { RequestBody } from './upstream/index.ts';
 export { webSocketRefusal } from './websocket-refusal.ts';

@@ -37,7 +37,7 @@ export function openUpgrade(
   upgrade: UpgradeRequest,
   track: (upgrade: UpgradeRequest, tunnel: Tunnel) => () => void,
 ): void {
-  const { socket, request } = upgrade;
+  const { socket } = upgrade;
   let settled = false;
   const settle = (status: number, failure?: UpstreamFailure) => {
     if (settled) return;
@@ -45,7 +45,7 @@ export function openUpgrade(
     clearTimeout(timer);
     upgrade.done(status, failure);
   };
-  const upstream = ask(upgrade, upgrade.pod);
+  const upstream = ask(handshakeOf(upgrade), upgrade.pod);
   const { responseHeaderMs } = upgrade.timeouts;
   const timer = responseHeaderMs === 0 ? undefined : setTimeout(outOfTime, responseHeaderMs);
   function outOfTime(): void {
@@ -65,13 +65,10 @@ export function openUpgrade(
   upstream.on('upgrade', (response, upstreamSocket: Socket, upstreamHead: Buffer) => {
     socket.off('close', clientLeft);
     upstreamSocket.setTimeout(0);
-    if (!wasOffered(response.headers.upgrade, request.headers.upgrade)) {
+    const wrong = wrongSwitch(response, upgrade);
+    if (wrong !== undefined) {
       upstreamSocket.destroy();
-      settle(502, {
-        code: 'upstream_invalid',
-        detail: 'The sandbox switched to a protocol that nobody asked for.',
-        answered: false,
-      });
+      settle(502, { code: 'upstream_invalid', detail: wrong, answered: false });
       return;
     }
     // The error of a tunnel is the tunnel's.
@@ -95,6 +92,15 @@ export function openUpgrade(
   upstream.end();
 }
 
+/** What a handshake is made with: as little as there is, for a tunnel keeps it to make it again. */
+interface Handshake extends Pick<UpgradeRequest, 'route' | 'port' | 'path' | 'headers' | 'timeouts' | 'tls'> {
+  method: string;
+}
+
+function handshakeOf({ request, route, port, path, headers, timeouts, tls }: UpgradeRequest): Handshake {
+  return { method: request.method ?? 'GET', route, port, path, headers, timeouts, tls };
+}
+
 /** Opens the tunnel. On its own, as what its closures see lives as long as it: not what was needed until the answer came. */
 function join(
   upgrade: UpgradeRequest,
@@ -104,6 +110,7 @@ function join(
   track: (upgrade: UpgradeRequest, tunnel: Tunnel) => () => void,
 ): void {
   const { socket, request, head, timeouts, pacer } = upgrade;
+  const handshake = handshakeOf(upgrade);
   socket.write(switchingHead(response, upgrade.rewrite), 'latin1');
   if (head.length > 0) upstream.write(head);
   const agreed = agreementOf(response);
@@ -118,11 +125,10 @@ function join(
     pacer,
     moved: upgrade.moved,
     wake: upgrade.wake,
-    mayRedial: () => upgrade.route.sandbox.redials,
-    redial: (pod) => redial(upgrade, pod, agreed),
+    mayRedial: () => handshake.route.sandbox.redials,
+    redial: (pod) => redial(handshake, pod, agreed),
     ended: () => untrack(),
   });
-  upgrade.head = kept(head);
   untrack = track(upgrade, tunnel);
 }
 
@@ -134,7 +140,7 @@ function kept(bytes: Buffer): Buffer {
 }
 
 /** The request as it goes to a pod; not sent before it is ended. */
-function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequest, pod: PodRecord): ClientRequest {
+function ask({ method, route, port, path, headers, timeouts, tls }: Handshake, pod: PodRecord): ClientRequest {
   // Upgrades are of HTTP/1.1, also where a port speaks HTTP/2 besides.
   const spoken = protocolOf(route.sandbox.protocols ?? {}, port);
   const protocol = spoken === 'http' || spoken === 'h2c' ? 'http' : 'https';
@@ -142,7 +148,7 @@ function ask({ port, path, request, headers, timeouts, route, tls }: UpgradeRequ
     host: pod.address,
     port,
     path,
-    method: request.method ?? 'GET',
+    method,
     headers,
     // Without an agent, as it makes its connection itself. Half of a tunnel may end before the other.
     createConnection: () =>
@@ -167,12 +173,12 @@ function agreementOf({ headers }: IncomingMessage): (string | undefined)[] {
 
 /** Makes the handshake of a WebSocket again with another pod. Rejects unless it ends in the same agreement. */
 function redial(
-  upgrade: UpgradeRequest,
+  handshake: Handshake,
   pod: PodRecord,
   agreed: readonly (string | undefined)[],
 ): Promise<{ upstream: Socket; first: Buffer }> {
   return new Promise((resolve, reject) => {
-    const upstream = ask(upgrade, pod);
+    const upstream = ask(handshake, pod);
     const timer = setTimeout(() => upstream.destroy(new Error('no answer in time')), REDIAL_TIMEOUT_MS);
     const refuse = (why: string) => upstream.destroy(new Error(why));
     upstream.on('close', () => clearTimeout(timer));
@@ -208,6 +214,20 @@ function headOf({ statusCode, statusMessage = '' }: IncomingMessage, headers: re
   let text = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n`;
   for (let index = 0; index < headers.length; index += 2) text += `${headers[index]}: ${headers[index + 1]}\r\n`;
   return `${text}\r\n`;
+}
+
+/** A connection whose client does not see how its key was answered. */
+interface OfHttp2 {
+  accepts(accept: string | undefined): boolean;
+}
+
+/** What is wrong with a switch of protocols. */
+function wrongSwitch({ headers }: IncomingMessage, { request, socket }: UpgradeRequest): string | undefined {
+  if (!wasOffered(headers.upgrade, request.headers.upgrade))
+    return 'The sandbox switched to a protocol that nobody asked for.';
+  if ('accepts' in socket && !(socket as unknown as OfHttp2).accepts(headers['sec-websocket-accept']))
+    return 'The sandbox did not accept this WebSocket.';
+  return undefined;
 }
 
 /** RFC 9110 section 7.8: a server may switch to what the client offered alone. A version is part of the name. */

@@ -72,21 +72,21 @@ export class Http2Tunnel extends Duplex {
     else stream.once('drain', done);
   }
 
-  /** Sends a head. Returns what is wrong with it, as the client can't see it. */
+  /** Whether a sandbox that switches protocols means this handshake: its client can't see that, as HTTP/2 has no place for the answer to the key. */
+  accepts(accept: string | undefined): boolean {
+    return this.key === '' || accept === acceptOf(this.key);
+  }
+
+  /** Sends a head. Returns what is wrong with it. */
   private answer(text: string): Error | undefined {
     const [start = '', ...lines] = text.split('\r\n');
     const status = Number(start.split(' ')[1]);
     const headers: string[] = [];
-    let accept: string | undefined;
     for (const line of lines) {
       const colon = line.indexOf(':');
       const name = line.slice(0, colon).toLowerCase();
-      const value = line.slice(colon + 1).trim();
-      if (name === 'sec-websocket-accept') accept = value;
-      if (!OF_HTTP1.has(name)) headers.push(name, value);
+      if (!OF_HTTP1.has(name)) headers.push(name, line.slice(colon + 1).trim());
     }
-    if (status === 101 && this.key !== '' && accept !== acceptOf(this.key))
-      return new Error('the sandbox did not accept this WebSocket');
     try {
       this.stream.respond([':status', status === 101 ? '200' : String(status), ...headers] as never);
       return undefined;

@@ -68,7 +68,8 @@ export interface ExchangeEnd {
  * it is made for every request, and closures over its parts would cost more than all of them.
  */
 export class Exchange implements RequestOutcome, Use {
-  readonly request: IncomingMessage;
+  private kept: IncomingMessage | undefined;
+  private readonly method: string;
   readonly connection: Socket;
   readonly startedAtMs: number;
   private readonly end: ExchangeEnd;
@@ -91,10 +92,17 @@ export class Exchange implements RequestOutcome, Use {
   private finished = false;
 
   constructor(request: IncomingMessage, startedAtMs: number, end: ExchangeEnd) {
-    this.request = request;
+    this.kept = request;
+    this.method = request.method ?? 'GET';
     this.connection = request.socket;
     this.startedAtMs = startedAtMs;
     this.end = end;
+  }
+
+  /** @throws Error once it was let go of */
+  get request(): IncomingMessage {
+    if (this.kept === undefined) throw new Error('the request was answered long ago');
+    return this.kept;
   }
 
   path(): string {
@@ -102,8 +110,13 @@ export class Exchange implements RequestOutcome, Use {
   }
 
   describeUse(): UseOrigin {
-    const { credentialId = '', request } = this;
-    return { via: 'request', credential: credentialId, method: request.method ?? 'GET', path: this.path() };
+    const { credentialId = '', method } = this;
+    return { via: 'request', credential: credentialId, method, path: this.path() };
+  }
+
+  /** Lets go of a request that is answered: whom a tunnel was opened for must be known as long as it is open, with headers and all that would be kilobytes each. */
+  letGo(): void {
+    this.kept = undefined;
   }
 
   /** Takes the outcome; only the first counts. */

@@ -1,7 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Timeouts } from '../../config/index.ts';
-import { createPacedStream, type ForwardRequest, type UpstreamFailure, type UpstreamPools } from '../forward/index.ts';
+import {
+  createPacedStream,
+  type ForwardRequest,
+  type RequestBody,
+  type UpstreamFailure,
+  type UpstreamPools,
+} from '../forward/index.ts';
 import type { Limits, Tenant } from '../policy/index.ts';
 import { ProblemError } from '../problem.ts';
 import type { RoutingTable } from '../table/index.ts';
@@ -182,6 +188,9 @@ function bodyOf(
   const most = largestBody(limits, principal.tenant, maxBodyBytes);
   if (pacer === undefined && (scanned.contentLength >= 0 || most === Number.POSITIVE_INFINITY)) return request;
   const paced = createPacedStream(pacer, most);
+  request.once('end', () => {
+    (paced as RequestBody).rawTrailers = request.rawTrailers;
+  });
   // No pipeline: it would cut the connection on which the refusal is to be sent.
   request.pipe(paced);
   request.once('close', () => (request.complete ? undefined : paced.destroy(new Error('the client left'))));

@@ -11,11 +11,15 @@ import {
   type SandboxTls,
   type TrustedProxies,
   type Tunnels,
+  type UpgradeRequest,
   type UpstreamPools,
   webSocketRefusal,
 } from '../forward/index.ts';
+import type { Principal } from '../identity/index.ts';
 import { OwnAnswer } from '../own-answer.ts';
+import type { Tenant } from '../policy/index.ts';
 import { type Problem, ProblemError, problemBytes, sendProblem } from '../problem.ts';
+import type { Route } from '../table/index.ts';
 import { type ActivityTracker, isNavigation } from '../wake/index.ts';
 import { Exchange, type ExchangeEnd, isCurrent, type RequestOutcome, type Target, timeoutsFor } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
@@ -98,6 +102,24 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
     return new Exchange(request, performance.now(), accounting);
   }
 
+  function closeTunnelWith(socket: Duplex, tenant: Tenant, route: Route): void {
+    socket.once('close', () => options.limits.closeTunnel(tenant, route));
+  }
+
+  /** What lives as long as a tunnel. On its own, as what these closures see does too: not the request that opened it. */
+  function longLived(
+    exchange: Exchange,
+    principal: Principal,
+    route: Route,
+    port: number,
+    used: boolean,
+  ): Pick<UpgradeRequest, 'moved' | 'wake'> {
+    return {
+      moved: () => (used ? options.activity.touch(route, performance.now(), exchange) : undefined),
+      wake: (bytes, signal) => wakeForData(options, exchange, principal, route, port, bytes, signal),
+    };
+  }
+
   return {
     inFlight: () => inFlight,
 
@@ -158,7 +180,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
         if (!socket.destroyed) socket.end(later ?? bytes);
         exchange.finish(Number(bytes.slice(9, 12)), problem, requestId);
       };
-      socket.on('error', () => socket.destroy());
+      socket.on('error', destroyItself);
       let rejoins = 0;
       const go = (target: Target) => {
         if (socket.destroyed) {
@@ -171,7 +193,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           fail(new ProblemError(tooMany));
           return;
         }
-        socket.once('close', () => options.limits.closeTunnel(principal.tenant, route));
+        closeTunnelWith(socket, principal.tenant, route);
         const headers = upstreamHeaders(exchange, target);
         headers.push('connection', 'Upgrade', 'upgrade', request.headers.upgrade ?? '');
         open(target, headers);
@@ -200,13 +222,14 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
           timeouts: timeoutsFor(target, options.timeouts),
           tls: options.sandboxTls,
           pacer: options.limits.pacer(principal.tenant, route),
-          moved: () => (used ? options.activity.touch(target.route, performance.now(), exchange) : undefined),
-          wake: (bytes, signal) => wakeForData(options, exchange, target, bytes, signal),
+          ...longLived(exchange, principal, route, target.port, used),
           done: (status, failure) => {
             if (used) options.activity.end(route, performance.now());
             else options.activity.endQuiet(route);
-            if (failure === undefined || failure.answered) exchange.finish(status);
-            else if (
+            if (failure === undefined || failure.answered) {
+              exchange.finish(status);
+              exchange.letGo();
+            } else if (
               failure.code === 'upstream_refused' &&
               !isCurrent(options.table, target) &&
               rejoins++ < MOST_REJOINS
@@ -231,6 +254,10 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       }
     },
   };
+}
+
+function destroyItself(this: Duplex): void {
+  this.destroy();
 }
 
 /** What extensions know of earlier messages, as compression does, a pod that is dialled again does not know. */

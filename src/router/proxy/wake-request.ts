@@ -3,7 +3,7 @@ import type { Principal } from '../identity/index.ts';
 import { type Problem, type ProblemCode, ProblemError } from '../problem.ts';
 import type { Route } from '../table/index.ts';
 import { heldBytesOf, readPreferences, type WakeRequest } from '../wake/index.ts';
-import type { Exchange, Target } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import type { LocateOptions } from './locate.ts';
 
 /** What passes: a WebSocket that is refused for it is told to come again. */
@@ -51,13 +51,14 @@ export function wakeRequestOf(
 export async function wakeForData(
   options: LocateOptions,
   exchange: Exchange,
-  { principal, route, port }: Target,
+  principal: Principal,
+  route: Route,
+  port: number,
   bytes: number,
   signal: AbortSignal,
 ): Promise<WakeRefusal | undefined> {
   try {
-    const { rawHeaders, url = '' } = exchange.request;
-    const size = { rawHeaders, url, contentLength: bytes, hasBody: true, expectContinue: false };
+    const size = { rawHeaders: [], url: '', contentLength: bytes, hasBody: true, expectContinue: false };
     await wake(options, exchange, principal, route, port, heldBytesOf(size), signal);
     return undefined;
   } catch (error) {

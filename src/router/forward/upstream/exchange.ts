@@ -1,5 +1,11 @@
 import type { Readable } from 'node:stream';
 
+/** What follows the head of a request. */
+export interface RequestBody extends Readable {
+  /** Trailers (name, value, …), once it has ended. */
+  rawTrailers?: string[];
+}
+
 /** A request for a sandbox. */
 export interface UpstreamRequest {
   method: string;
@@ -8,7 +14,7 @@ export interface UpstreamRequest {
   /** name, value, …; with `Host`, without `Connection` and `Transfer-Encoding`. */
   headers: readonly string[];
   /** What follows the head, or null. With a `Content-Length` it has that length, otherwise it goes in chunks. */
-  body: Readable | null;
+  body: RequestBody | null;
   /** For opening a connection. */
   connectMs: number;
   /** From the request to the head of its answer; 0 for no bound. */

@@ -5,6 +5,6 @@
 export type { UpstreamConnection } from './connection.ts';
 export { createDispatcherPool, type DispatcherConnections } from './dispatcher-pool.ts';
 export { ConnectionClosedError, UpstreamError } from './errors.ts';
-export type { UpstreamControl, UpstreamHandler } from './exchange.ts';
+export type { RequestBody, UpstreamControl, UpstreamHandler } from './exchange.ts';
 export { createUpstreamPool, type UpstreamPool } from './pool.ts';
 export { createReadBuffers } from './read-buffers.ts';

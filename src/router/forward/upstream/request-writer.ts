@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
-import type { UpstreamRequest } from './exchange.ts';
+import { passedTrailers } from '../trailers.ts';
+import type { RequestBody, UpstreamRequest } from './exchange.ts';
 
 /** Methods of which servers expect to be told that no body follows (RFC 9110 section 8.6). */
 const WITH_CONTENT = new Set(['POST', 'PUT', 'PATCH']);
@@ -31,7 +31,7 @@ export interface BodyWriter {
 /** Writes a body with back-pressure. `wrote` is called for each part and for the end, `failed` if the body breaks off. */
 export function writeBody(
   socket: Socket,
-  body: Readable,
+  body: RequestBody,
   chunked: boolean,
   wrote: () => void,
   failed: (error: Error) => void,
@@ -52,7 +52,7 @@ export function writeBody(
   const onEnd = () => {
     detach();
     writer.done = true;
-    if (chunked) socket.write('0\r\n\r\n', 'latin1');
+    if (chunked) socket.write(lastChunk(body.rawTrailers ?? []), 'latin1');
     wrote();
   };
   const onError = (error: Error) => {
@@ -79,4 +79,11 @@ export function writeBody(
   socket.on('drain', onDrain);
   body.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
   return writer;
+}
+
+function lastChunk(rawTrailers: readonly string[]): string {
+  const trailers = rawTrailers.length === 0 ? rawTrailers : passedTrailers(rawTrailers);
+  let text = '0\r\n';
+  for (let index = 0; index < trailers.length; index += 2) text += `${trailers[index]}: ${trailers[index + 1]}\r\n`;
+  return `${text}\r\n`;
 }
