@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import { ApiError, isApiError } from '../../kubernetes/index.ts';
-import type { SandboxWriter } from '../sandbox-writer.ts';
+import { ApiError } from '../../kubernetes/index.ts';
 import type { PauseUnderWay, Route, RoutingTable } from '../table/index.ts';
 import type { Ticket } from './admission.ts';
+import { createRetryPause, isPassing } from './api-outage.ts';
 import { createPhaseClock, type PhaseClock } from './phases.ts';
 import {
   NOBODY_WAITS,
@@ -16,7 +15,8 @@ import {
 
 /** What a wake needs of its surroundings. */
 export interface WakeContext {
-  writer: SandboxWriter;
+  /** Asks the API to let it run, and resolves with the generation in which it does. @throws ApiError */
+  setRunning(key: { namespace: string; name: string }): Promise<number>;
   table: RoutingTable;
   watch: ReadinessWatch;
   /** The place in the queue; undefined for a sandbox that should run anyway: it is only waited for. */
@@ -71,13 +71,10 @@ interface Begun {
 
 /** A port that did not accept is left alone for so long. */
 const REFUSED_MS = 1000;
-/** Pauses between attempts to reach an API server that does not answer. */
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 2000;
 
 /** Begins a wake: queue, patch, wait for the pod and for the port. It never rejects. */
 export function beginWake(route: Route, port: number, context: WakeContext): Wake {
-  const { table, watch, writer, ticket } = context;
+  const { table, watch, ticket } = context;
   const { namespace, name, running } = route.sandbox;
   const cancelling = new AbortController();
   const { signal } = cancelling;
@@ -140,10 +137,10 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
   /** Asks the API, again and again while it can't answer and somebody waits: a patch that may have been taken does no harm twice. */
   async function setRunning(): Promise<Begun | WakeFailure> {
     asked = true;
-    let pauseMs = FIRST_RETRY_MS;
+    const retryPause = createRetryPause(signal);
     for (;;) {
       try {
-        const generation = await writer.setRunning({ namespace, name }, true);
+        const generation = await context.setRunning({ namespace, name });
         trouble = undefined;
         return { generation, asked: true };
       } catch (error) {
@@ -151,8 +148,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
         if (signal.aborted) return signal.reason as WakeFailure;
         trouble = error.code === 'Unreachable' ? 'the API server does not answer' : error.message;
         if (!isWanted()) return NOBODY_WAITS;
-        await delay(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
-        pauseMs = Math.min(LONGEST_RETRY_MS, pauseMs * 2);
+        await retryPause();
       }
     }
   }
@@ -262,13 +258,6 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-/** Whether the API server is away, overloaded or without its store, rather than against it. */
-function isPassing(error: unknown): error is ApiError {
-  return (['Unreachable', 'ServiceUnavailable', 'Timeout', 'ServerTimeout', 'TooManyRequests'] as const).some((code) =>
-    isApiError(error, code),
-  );
 }
 
 /** A sandbox that runs, and does not listen there. */

@@ -103,6 +103,21 @@ export function createWaker({ writer, table, limits, finished, accepts = accepts
   const budget = createHoldBudget(limits);
   const breaker = createBreaker(() => performance.now());
   const watch = createReadinessWatch(table);
+  /** Patches that are not answered yet. */
+  const asking = new Map<string, Promise<unknown>>();
+
+  /** One after the other: that of a wake that was given up while the API was away may still be on its way. */
+  async function setRunning(key: { namespace: string; name: string }): Promise<number> {
+    const id = `${key.namespace}/${key.name}`;
+    while (asking.has(id)) await asking.get(id)?.catch(() => {});
+    const answer = writer.setRunning(key, true);
+    asking.set(id, answer);
+    try {
+      return await answer;
+    } finally {
+      asking.delete(id);
+    }
+  }
 
   function begin(request: WakeRequest): Wake {
     const { route, port } = request;
@@ -116,7 +131,7 @@ export function createWaker({ writer, table, limits, finished, accepts = accepts
           most: tenant?.concurrentWakes ?? Number.POSITIVE_INFINITY,
         });
     const wake = beginWake(route, port, {
-      writer,
+      setRunning,
       table,
       watch,
       ticket,

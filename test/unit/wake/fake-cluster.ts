@@ -54,6 +54,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   /** UID of the pod in whose snapshot the sandbox sleeps. */
   let snapshot = '';
   let downUntilMs = -OUTAGE_SHADOW_MS;
+  let unheard = false;
   let failNext = { snapshot: false, restore: false };
   /** Generation whose suspension waits, and whether it has. */
   let suspending = 0;
@@ -299,7 +300,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
     return new Promise((resolve, reject) => {
       after(DELAYS.call, caller, () => {
         const away = clockMs() < downUntilMs;
-        const lost = away && (++callers & 1) === 0;
+        const lost = away && (unheard || (++callers & 1) === 0);
         let answer: () => void;
         try {
           if (lost) throw unreachable();
@@ -397,7 +398,9 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
     },
     isQuiet: () => pending.length === 0,
     kubectl: (running: boolean) => setRunning(running),
-    goDown: (ms: number) => {
+    /** Calls are not answered for so long; `entirely` tells that none of them is acted upon either. */
+    goDown: (ms: number, entirely: boolean) => {
+      unheard = entirely;
       downUntilMs = Math.max(downUntilMs, clockMs() + ms);
     },
     fail: (what: 'snapshot' | 'restore') => {

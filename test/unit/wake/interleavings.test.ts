@@ -36,7 +36,7 @@ type Step =
   | { do: 'kubectl'; running: boolean }
   | { do: 'step'; choice: number }
   | { do: 'advance'; ms: number }
-  | { do: 'apiDown'; ms: number }
+  | { do: 'apiDown'; ms: number; entirely: boolean }
   | { do: 'fail'; what: 'snapshot' | 'restore' }
   | { do: 'restart'; router: number };
 
@@ -298,7 +298,7 @@ function createWorld(routerCount: number) {
         break;
       case 'apiDown':
         faults.outage = true;
-        cluster.goDown(step.ms);
+        cluster.goDown(step.ms, step.entirely);
         break;
       case 'fail':
         faults[step.what] = true;
@@ -402,7 +402,14 @@ const steps = fc.array(
     { weight: 3, arbitrary: fc.record({ do: fc.constant('apiPause' as const), router }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('kubectl' as const), running: fc.boolean() }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), choice: fc.nat(9) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('apiDown' as const), ms: fc.constantFrom(50, 500, 2000) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('apiDown' as const),
+        ms: fc.constantFrom(50, 500, 2000),
+        entirely: fc.boolean(),
+      }),
+    },
     {
       weight: 1,
       arbitrary: fc.record({ do: fc.constant('fail' as const), what: fc.constantFrom('snapshot', 'restore') }),

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { podStatus } from '../../../src/engine/controllers/pod/status.ts';
-import type { Pod } from '../../../src/kubernetes/index.ts';
+import { ApiError, type Pod } from '../../../src/kubernetes/index.ts';
+import { statusOf } from '../../../src/kubernetes/status.ts';
 import type { SandboxWriter } from '../../../src/router/sandbox-writer.ts';
 import { createRoutingTable, type PodRecord, type Route, type SandboxRecord } from '../../../src/router/table/index.ts';
 import { createWaker, isLeaving, keepRunningWhileUsed, pauseInTwoPhases } from '../../../src/router/wake/index.ts';
@@ -173,6 +174,25 @@ describe('a pause in two phases', () => {
     (await called('pause')).answer(4);
     record({ running: false, generation: 4 });
     assert.ok((await pausing).paused);
+  });
+
+  it('that could not be called off in time is followed by a wake for the requests that sleep in it, however long the API is away', async () => {
+    const { table, writer, route, record, calls } = world();
+    const failures: string[] = [];
+    after(keepRunningWhileUsed({ table, writer, calledOff: () => {}, failed: (what) => void failures.push(what) }));
+    route.activity.inFlight = 1;
+    record({ running: false, generation: 2, ready: false });
+    const unreachable = () =>
+      new ApiError({ ...statusOf(503, '', ''), reason: 'Unreachable', message: 'no answer from the API server' });
+    calls[0]?.refuse(unreachable());
+    await until('it was asked again', () => calls.length === 2);
+    record({ suspended: true });
+    calls[1]?.refuse(unreachable());
+    await until('it was asked once more', () => calls.length === 3);
+    calls[2]?.answer(3);
+    record({ running: true, generation: 3, suspended: false });
+    assert.deepEqual(failures, ['keeping default/a awake for requests under way']);
+    assert.equal(calls.length, 3);
   });
 
   it('is told from that of another router by its announcement', async () => {
