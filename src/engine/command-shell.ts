@@ -9,7 +9,7 @@ import { join } from 'node:path';
 export interface CommandShell {
   /**
    * Runs a script of POSIX shell in a subshell of its own, beside all others, without standard input and output. Resolves with its exit code, 137 if it was
-   * given up after `timeoutMs`, and what it said on standard error. @throws Error if there is no shell
+   * given up after `timeoutMs`, and what it said on standard error. What it started is not ended then: see {@link bounded}. @throws Error if there is no shell
    */
   run(script: string, timeoutMs: number): Promise<{ exitCode: number; stderr: string }>;
   close(): void;
@@ -56,12 +56,10 @@ export function createCommandShell(directory: string): CommandShell {
           rmSync(saidPath, { force: true });
           resolve({ exitCode, stderr });
         };
-        const timer = setTimeout(() => settle(137), timeoutMs + 1000);
+        const timer = setTimeout(() => settle(137), timeoutMs);
         waiting.set(id, settle);
         shell ??= start();
-        const seconds = Math.ceil(timeoutMs / 1000);
-        const bounded = `timeout -s KILL ${seconds} /bin/sh -c ${quoted([script])}`;
-        shell.stdin?.write(`{ ${bounded} </dev/null >/dev/null 2>${quoted([saidPath])}; echo "${id} $?"; } &\n`);
+        shell.stdin?.write(`{ (\n${script}\n) </dev/null >/dev/null 2>${quoted([saidPath])}; echo "${id} $?"; } &\n`);
       }),
     close: () => {
       shell?.stdin?.end();
@@ -73,4 +71,9 @@ export function createCommandShell(directory: string): CommandShell {
 /** Words of a command line for a POSIX shell. */
 export function quoted(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+}
+
+/** Words of a command line that is killed after a time, whatever has become of this program; its exit code is 137 then. */
+export function bounded(words: readonly string[], timeoutMs: number): string {
+  return quoted(['timeout', '-s', 'KILL', String(Math.ceil(timeoutMs / 1000)), ...words]);
 }

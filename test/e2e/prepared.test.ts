@@ -94,6 +94,20 @@ describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () =
     assert.equal(await count(), n + 1);
   });
 
+  it('one that was killed while it waited is of no use: its sandbox wakes without, and says so', async () => {
+    const n = await count();
+    await pause('counter');
+    const { pid } = await untilWaits('counter');
+    process.kill(pid, 'SIGKILL');
+    assert.equal(await count(), n + 1);
+    await until('the Sandbox says so', async () =>
+      (await up.kubectl('get', 'events', '--field-selector', 'reason=PreparedContainerFailed', '-o', 'name')).includes(
+        'counter',
+      ),
+    );
+    assertNothingExtra();
+  });
+
   it('after kill -9 while it is made, nothing of it is left', async () => {
     const n = await count();
     await pause('counter');

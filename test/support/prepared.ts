@@ -6,7 +6,7 @@ import { engineTagOf } from '../../src/engine/runtime/index.ts';
 export function containersOf(
   stateDirectory: string,
   status: 'created' | 'running',
-): { id: string; hostname: string }[] {
+): { id: string; hostname: string; pid: number }[] {
   const root = `/run/sandbox-router-${engineTagOf(join(stateDirectory, 'engine'))}`;
   const files = existsSync(root) ? readdirSync(root).filter((file) => file.endsWith('.state')) : [];
   return files.flatMap((file) => {
@@ -15,8 +15,10 @@ export function containersOf(
         id: string;
         status: string;
         spec: { hostname: string };
+        sandbox: { pid: number };
       };
-      return container.status === status ? [{ id: container.id, hostname: container.spec.hostname }] : [];
+      const { id, spec, sandbox } = container;
+      return container.status === status ? [{ id, hostname: spec.hostname, pid: sandbox.pid }] : [];
     } catch {
       // It went while we looked, or is being written.
       return [];

@@ -14,9 +14,9 @@ export interface SandboxNetwork {
   /**
    * Makes the namespace anew with its address on it (runsc takes addresses off the interface at every start, so this comes before every
    * run and restore). Asks for the address that is reserved under `reservation` if there is one, else for `preferredAddress`, else for the one this id had,
-   * else for a free one.
+   * else for a free one. With `later` a namespace that is not there yet is left to whoever starts the container: `making` says how.
    */
-  attach(id: string, preferredAddress?: string, reservation?: string): Promise<ReservedAttachment>;
+  attach(id: string, preferredAddress?: string, reservation?: string, later?: boolean): Promise<ReservedAttachment>;
   /**
    * Makes the namespace ahead of {@link SandboxNetwork.attach}, which then takes less time, most of all if it is for `likelyAddress`; the address is not kept from
    * others. Nothing passes until then.

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { type CommandShell, quoted } from '../command-shell.ts';
+import type { CommandShell } from '../command-shell.ts';
 import { type AddressRange, blockOf, dotted, gatewayOf, numeric } from './addresses.ts';
 import { linkName, namespaceName } from './links.ts';
 import type { SandboxNetwork } from './network.ts';
@@ -101,8 +101,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     if (existsSync(pathOf(id))) await execute('ip', ['netns', 'delete', namespaceOf(id)]);
   }
 
-  /** Namespace and pair with the address inside. */
-  async function make(id: string, address: string, linesOnHost: string[]): Promise<void> {
+  /** Script that makes namespace and pair with the address inside; what was there of them is gone when this resolves. */
+  async function making(id: string, address: string, linesOnHost: string[]): Promise<string> {
     const namespace = namespaceOf(id);
     const link = linkOf(id);
     if (existsSync(`/sys/class/net/${link}`) || existsSync(pathOf(id))) await removeNetwork(id);
@@ -123,7 +123,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       `route add ${gateway}/32 dev eth0`,
       ...(routeOut ? [`route add default via ${gateway} dev eth0`] : []),
     ];
-    await run(id, [batch(host), batch(inside, namespace)]);
+    return ['set -e', batch(host), batch(inside, namespace)].join('\n');
   }
 
   /** What lets a sandbox be reached. */
@@ -143,34 +143,38 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   }
 
   /** @throws Error with what the tool said; nothing of the network is left then */
-  async function run(id: string, scripts: string[]): Promise<void> {
-    const { exitCode, stderr } = await shell.run(scripts.join(' && '), ATTACH_TIMEOUT_MS);
+  async function run(id: string, script: string): Promise<void> {
+    const { exitCode, stderr } = await shell.run(script, ATTACH_TIMEOUT_MS);
     if (exitCode === 0) return;
     await detach(id);
     throw new Error(`could not make the network of container ${id}: ${stderr.trim() || `exit code ${exitCode}`}`);
   }
 
   return {
-    attach: async (id, preferredAddress, reservation) => {
+    attach: async (id, preferredAddress, reservation, later = false) => {
       const reserved = reservation === undefined ? undefined : reservations.take(reservation);
       if (reserved !== undefined) taken.delete(reserved);
       const address = dotted(choose(id, reserved === undefined ? preferredAddress : dotted(reserved)));
       const inside = prepared.get(id);
       prepared.delete(id);
-      if (inside === undefined) await make(id, address, opening(id, address));
-      else {
+      const attachment = { namespacePath: pathOf(id), address, wasReserved: reserved !== undefined };
+      if (inside === undefined) {
+        const script = await making(id, address, opening(id, address));
+        if (later) return { ...attachment, making: script };
+        await run(id, script);
+      } else {
         closed.add(id);
-        if (inside !== address) await run(id, [readdressing(id, inside, address)]);
+        if (inside !== address) await run(id, readdressing(id, inside, address));
       }
-      return { namespacePath: pathOf(id), address, wasReserved: reserved !== undefined };
+      return attachment;
     },
     open: async (id) => {
       const address = attachments.get(id);
-      if (closed.delete(id) && address !== undefined) await run(id, [batch(opening(id, address))]);
+      if (closed.delete(id) && address !== undefined) await run(id, batch(opening(id, address)));
     },
     prepare: async (id, likelyAddress) => {
       // The host's end stays down: nothing leads here, whoever has the address meanwhile.
-      await make(id, likelyAddress, []);
+      await run(id, await making(id, likelyAddress, []));
       prepared.set(id, likelyAddress);
       return { namespacePath: pathOf(id), address: likelyAddress };
     },
@@ -214,6 +218,6 @@ function hardwareAddress(id: string): string {
 
 /** Script of shell that does these lines of `ip` at once, in a namespace or on the host. */
 function batch(lines: string[], namespace?: string): string {
-  const flags = namespace === undefined ? [] : ['-n', namespace];
-  return `printf %s ${quoted([`${lines.join('\n')}\n`])} | ip ${quoted([...flags, '-batch', '-'])}`;
+  const where = namespace === undefined ? '' : `-n ${namespace} `;
+  return `ip ${where}-batch - <<'LINES'\n${lines.join('\n')}\nLINES`;
 }

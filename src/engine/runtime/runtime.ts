@@ -22,6 +22,8 @@ export interface NetworkAttachment {
   namespacePath?: string;
   /** IPv4 address on which the router reaches the sandbox. */
   address: string;
+  /** Script of POSIX shell that makes the namespace; absent where it is there already. Only for {@link ContainerRuntime.restore}. */
+  making?: string;
 }
 
 /** All that a runtime needs to run one container. Durable: the same value is given again to restore it. */

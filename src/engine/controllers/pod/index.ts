@@ -137,6 +137,7 @@ export function startPodController(options: PodControllerOptions): PodController
     filesDirectory: join(engineDirectory, 'pod-files'),
     nameServer: options.nameServer,
     now,
+    failed: options.failed,
     changed: queue.add,
   });
   let recovered = false;

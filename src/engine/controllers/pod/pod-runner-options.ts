@@ -26,6 +26,8 @@ export interface PodRunnerOptions {
   nameServer: string | undefined;
   events: EventRecorder;
   now(): Date;
+  /** Told of what went wrong and was made up for. */
+  failed(what: string, error: unknown): void;
   /** The state of this Pod (`namespace/name`) changed: it wants a new status, or another pass. */
   changed(key: string): void;
 }

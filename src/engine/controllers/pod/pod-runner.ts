@@ -1,14 +1,12 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { COLD_START_ANNOTATION, type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
-import type { ImageRoot } from '../../images/index.ts';
+import { type Pod, RESTORE_ANNOTATION } from '../../../kubernetes/index.ts';
 import { sharesSandbox } from '../../pod-containers.ts';
-import { type ContainerSpec, containerId, RuntimeError } from '../../runtime/index.ts';
+import { containerId } from '../../runtime/index.ts';
 import { rfc3339 } from '../conditions.ts';
 import { controllerOf } from '../sandbox/ownership.ts';
 import { capture } from './capture.ts';
-import { processRevision, sandboxRevision, startAsCopy } from './clone.ts';
 import { mainContainer } from './container-spec.ts';
 import { followContainer, startsLater } from './follow-container.ts';
 import { createContainerHooks } from './hooks.ts';
@@ -18,11 +16,10 @@ import { createMemberRunner } from './member-runner.ts';
 import { membersOf } from './members.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { PodRunnerOptions } from './pod-runner-options.ts';
-import { type Prepared, shapeOf } from './prepared/index.ts';
 import { PodRefusedError } from './refusals.ts';
-import { requireRestorable } from './restorable.ts';
-import { hibernationId, isTemplateSnapshot, type PodSnapshotIdentity, seedSnapshotId } from './snapshots.ts';
+import { hibernationId, isTemplateSnapshot, type PodSnapshotIdentity } from './snapshots.ts';
 import { createSpecWriter, SHARED_FILES } from './spec-writer.ts';
+import { createContainerStart } from './start-container.ts';
 import { isSnapshotsFault, waitingReason } from './start-failure.ts';
 
 /** How long the first status of a container waits for readiness: one write instead of two. */
@@ -35,6 +32,7 @@ export function createPodRunner(options: PodRunnerOptions) {
   const specOf = createSpecWriter(options);
   const hooks = createContainerHooks(options);
   const members = createMemberRunner({ ...options, specOf, hooks });
+  const startContainer = createContainerStart({ ...options, specOf, members, stopAll });
   const taking = { runtime, snapshots, members };
 
   /** Starts a Pod's container, from its snapshot where it has one; what fails becomes the container's state. */
@@ -49,7 +47,10 @@ export function createPodRunner(options: PodRunnerOptions) {
       const found = await options.images.imageFor(pod, mainContainer(pod), imageDigestOf(snapshot));
       local.awaitsImage = 'waiting' in found;
       if ('waiting' in found) local.container = { phase: 'waiting', ...found.waiting };
-      else await startContainer(pod, local, snapshot, found.image);
+      else {
+        const outcome = await startContainer(pod, local, snapshot, found.image);
+        if (outcome !== 'waits') await started(pod, local, outcome === 'new');
+      }
     } catch (error) {
       await network.detach(local.record.containerId);
       const message = (error as Error).message;
@@ -70,135 +71,17 @@ export function createPodRunner(options: PodRunnerOptions) {
     return snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.imageDigest;
   }
 
-  /** In the container that waits for one like it, where there is one; should that be of no use after all, in one of its own. */
-  async function startContainer(
-    pod: Pod,
-    local: LocalPod,
-    snapshot: string | undefined,
-    image: ImageRoot,
-  ): Promise<void> {
-    const first = local.record.startedAt === undefined;
-    const mayWait = snapshot !== undefined && first && local.members === undefined;
-    const waiting = mayWait ? options.prepared.take(controllerOf(pod)?.uid ?? '') : undefined;
-    if (waiting !== undefined) {
-      try {
-        use(local, waiting.id);
-        return await startIn(pod, local, snapshot, image, waiting);
-      } catch {
-        await options.prepared.discard(waiting);
-        use(local, containerId(local.record.uid));
-      }
-    }
-    await startIn(pod, local, snapshot, image, undefined);
-  }
-
-  function use({ record }: LocalPod, id: string): void {
-    record.containerId = id;
-    options.containers.set(record.uid, id);
-  }
-
-  async function startIn(
-    pod: Pod,
-    local: LocalPod,
-    snapshot: string | undefined,
-    image: ImageRoot,
-    waiting: Prepared | undefined,
-  ): Promise<void> {
-    const { record } = local;
-    if (image.pulled === undefined) delete record.image;
-    else record.image = image.pulled;
-    const preferred =
-      (snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.address) || record.address || undefined;
-    const attachment = await network.attach(record.containerId, preferred, snapshot);
-    record.address = attachment.address;
-    records.write(record);
-    const { containerId: id } = record;
-    const spec = await specOf(pod, { id, container: mainContainer(pod), image, network: attachment, sandbox: id });
-    if (waiting !== undefined && shapeOf(spec) !== waiting.shape)
-      throw new RuntimeError('start_failed', 'the container that waits is like no container of this Pod');
-    local.spec = spec;
-    let isNew = false;
-    const runFromStart = async () => {
-      isNew = true;
-      delete record.isRestored;
-      logs.opening(record.uid, 'start');
-      await runtime.run(spec);
-    };
-    if (seedSnapshotId(pod) !== undefined) {
-      // Before it runs: an engine that finds it running must know.
-      record.processes = processRevision(spec);
-      records.write(record);
-    }
-    const copied = snapshot !== undefined && isTemplateSnapshot(snapshot);
-    if (snapshot === undefined) await runFromStart();
-    else if (copied) {
-      const { members: taken } = snapshots.recordOf(snapshot) ?? {};
-      const others = await members.specsOf(pod, local, taken);
-      if ('waiting' in others) return await waitFor(local, others.waiting);
-      local.restored = await startAsCopy(pod, spec, snapshot, {
-        ...options,
-        processes: sandboxRevision(spec, others.specs),
-        requireRestorable: () => requireRestorable(pod, snapshot, image, options),
-        restore: () => restore(spec, record.uid, snapshot, others.specs),
-        stop: () => stopAll(local),
-        runFromStart,
-      });
-      if (taken !== undefined && local.restored.status === 'True') {
-        record.isRestored = true;
-        members.restored(pod, local, taken);
-      }
-    } else {
-      try {
-        requireRestorable(pod, snapshot, image, options);
-        const { members: taken } = snapshots.recordOf(snapshot) ?? {};
-        const others = await members.specsOf(pod, local, taken);
-        if ('waiting' in others) return await waitFor(local, others.waiting);
-        await restore(spec, record.uid, snapshot, others.specs);
-        if (taken !== undefined) record.isRestored = true;
-        members.restored(pod, local, taken);
-        local.restoredFrom = snapshot;
-        local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
-        const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
-        if (name !== undefined)
-          local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
-      } catch (error) {
-        const cold = !runtime.durableSnapshots || pod.metadata.annotations?.[COLD_START_ANNOTATION] === 'allow';
-        if (waiting !== undefined || !cold || !isSnapshotsFault(error)) throw error;
-        local.restored = { status: 'False', reason: 'StartedCold', message: error.message };
-        await network.attach(record.containerId, record.address);
-        await runFromStart();
-      }
-    }
-    record.startedAt = rfc3339(options.now());
-    records.write(record);
-    local.container = { phase: 'running', ready: false };
-    const ready = follow(pod, local, isNew);
-    await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
-  }
-
-  /** Nothing of it is there but the wait for an image. */
-  async function waitFor(local: LocalPod, waiting: { reason: string; message?: string }): Promise<void> {
-    await network.detach(local.record.containerId);
-    local.awaitsImage = true;
-    local.container = { phase: 'waiting', ...waiting };
-  }
-
   async function stopAll(local: LocalPod): Promise<void> {
     await members.stop(local, 0);
     await runtime.stop(local.record.containerId, 0);
   }
 
-  /** The network of a container that waited is opened meanwhile; both are over when this is. */
-  async function restore(
-    spec: ContainerSpec,
-    uid: string,
-    snapshot: string,
-    others: readonly ContainerSpec[],
-  ): Promise<void> {
-    logs.opening(uid, 'restore');
-    const restored = runtime.restore(spec, snapshots.pathOf(snapshot), others);
-    for (const outcome of await Promise.allSettled([restored, network.open(spec.id)]))
-      if (outcome.status === 'rejected') throw outcome.reason;
+  async function started(pod: Pod, local: LocalPod, isNew: boolean): Promise<void> {
+    local.record.startedAt = rfc3339(options.now());
+    records.write(local.record);
+    local.container = { phase: 'running', ready: false };
+    const ready = follow(pod, local, isNew);
+    await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
   }
 
   /** The Sandbox will be called again: its container may be made before. Not where it has files that are made for each Pod. */

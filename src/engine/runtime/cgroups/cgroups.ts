@@ -57,7 +57,7 @@ export function createCgroups(name: string, mountInfo?: string): Cgroups {
   function joining(id: string): string {
     const groups = directories.map((directory) => join(directory, id)).filter((path) => existsSync(path));
     if (groups.length === 0) return '';
-    const joins = groups.map((path) => `echo $$ > ${quoted([join(path, 'cgroup.procs')])}`);
+    const joins = groups.map((path) => `echo 0 > ${quoted([join(path, 'cgroup.procs')])}`);
     return `{ ${joins.join(' && ')}; } || exit ${NOT_JOINED}; `;
   }
 

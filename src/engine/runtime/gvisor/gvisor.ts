@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cgroups } from '../cgroups/index.ts';
@@ -8,13 +17,23 @@ import { CONTAINER_ID_LENGTH } from '../container-id.ts';
 import { unmountBelow } from '../mounts.ts';
 import { cpuMsOfTrees } from '../process-tree.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
-import { writeBundle } from './bundle.ts';
 import { cpuFeatures } from './cpu-features.ts';
 import { execThroughRunsc } from './exec.ts';
 import { keptState, sentryPid } from './kept-state.ts';
+import { createPlaces } from './places.ts';
 import { connectThroughRunsc } from './port.ts';
 import { memoryOfContainer, untilEarlierStartsEnd } from './processes.ts';
-import { callRunsc, globalFlags, RUNSC_TIMEOUT_MS, type Runsc, startWithRunsc, tryRunsc } from './runsc.ts';
+import {
+  callRunsc,
+  failureOf,
+  globalFlags,
+  messageFlags,
+  RUNSC_TIMEOUT_MS,
+  type Runsc,
+  type RunscStart,
+  startWithRunsc,
+  tryRunsc,
+} from './runsc.ts';
 import {
   CHECKPOINT_SCRIPT,
   discardPartial,
@@ -25,6 +44,7 @@ import {
   verifySnapshot,
 } from './snapshot.ts';
 import { createSnapshotRemoval } from './snapshot-removal.ts';
+import { startWaitingRestore, WAITING_RESTORE_BYTES, type WaitingRestore } from './waiting-restore.ts';
 
 /** What the gVisor runtime needs. `containersDirectory` holds one directory a container: bundle, runsc's messages, exit code. */
 export interface GvisorOptions {
@@ -40,14 +60,6 @@ const WAIT_AFTER_RESTORE_MS = 250;
 /** Memory of gVisor itself, its kernel and its file server, which is not for the limits of a Pod to pay: what a RuntimeClass calls overhead. */
 const OVERHEAD_BYTES = 64 * 2 ** 20;
 
-/** Where a container lies. */
-interface Place {
-  bundle: string;
-  /** What runsc itself says. */
-  messages: string;
-  own: Runsc;
-}
-
 /** A container of this process: who waits for its end. */
 interface Attached {
   exited: Promise<number>;
@@ -62,29 +74,12 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
   for (const directory of [containersDirectory, runsc.rootDirectory, runsc.filestoreDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const attached = new Map<string, Attached>();
-  const prepared = new Set<string>();
+  const prepared = new Map<string, WaitingRestore>();
   const removal = createSnapshotRemoval();
   const earlierStarts = untilEarlierStartsEnd(runsc);
   let reservedBytes = 0;
 
-  const directoryOf = (id: string) => join(containersDirectory, id);
-  /** Output of a container that waits: it becomes the log of whoever is restored into it. */
-  const outputOf = (id: string) => join(directoryOf(id), 'output');
-  const filestoreOf = (id: string) => join(runsc.filestoreDirectory, id);
-  /** Each container's root files in a directory of their own: measured before a checkpoint, removed with the container. */
-  const forContainer = (id: string): Runsc => ({ ...runsc, filestoreDirectory: filestoreOf(id) });
-
-  function layOut(spec: ContainerSpec): Place {
-    rmSync(directoryOf(spec.id), { recursive: true, force: true });
-    mkdirSync(filestoreOf(spec.id), { recursive: true, mode: 0o700 });
-    writeBundle(directoryOf(spec.id), spec);
-    return placeOf(spec.id);
-  }
-
-  function placeOf(id: string): Place {
-    const bundle = directoryOf(id);
-    return { bundle, messages: join(bundle, 'runsc.json'), own: forContainer(id) };
-  }
+  const places = createPlaces(runsc, containersDirectory);
 
   /** Sentry and gofers start in the cgroup of their sandbox, where it has one. */
   async function joinCgroup({ id, limits, group }: ContainerSpec): Promise<string> {
@@ -118,18 +113,19 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     const entry = attached.get(id);
     if (entry !== undefined) {
       entry.exitCode = code;
-      if (existsSync(directoryOf(id))) writeFileSync(join(directoryOf(id), 'exit-code'), String(code));
+      const { bundle, exitCode } = places.of(id);
+      if (existsSync(bundle)) writeFileSync(exitCode, String(code));
     }
     return code;
   }
 
   async function remove(id: string): Promise<void> {
     attached.delete(id);
+    await prepared.get(id)?.cancel();
     prepared.delete(id);
     await tryRunsc(runsc, ['delete', '--force', id]);
     await cgroups.remove(id);
-    rmSync(directoryOf(id), { recursive: true, force: true });
-    rmSync(filestoreOf(id), { recursive: true, force: true });
+    places.remove(id);
   }
 
   /** A container that an earlier engine already began to checkpoint: its end decides. */
@@ -144,21 +140,37 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
   }
 
   async function restoreOne(spec: ContainerSpec, directory: string): Promise<void> {
-    const waits = prepared.delete(spec.id);
-    if (waits) renameSync(outputOf(spec.id), spec.logPath);
-    const { bundle, messages, own } = waits ? placeOf(spec.id) : layOut(spec);
-    const flags = [
-      'restore',
-      '--detach',
-      // runsc loads the pages of a compressed image only as a whole.
-      ...(existsSync(join(directory, 'pages.img')) ? ['--background'] : []),
-      `--bundle=${bundle}`,
-      `--image-path=${directory}`,
-      spec.id,
-    ];
-    const joining = waits ? '' : await joinCgroup(spec);
-    await startWithRunsc(own, 'snapshot_corrupt', flags, spec.logPath, messages, joining);
-    attach(spec.id, WAIT_AFTER_RESTORE_MS);
+    const { id, logPath } = spec;
+    const waiting = prepared.get(id);
+    prepared.delete(id);
+    if (waiting !== undefined) renameSync(places.of(id).output, logPath);
+    const { bundle, messages, image, own } = waiting === undefined ? places.layOut(spec) : places.of(id);
+    // runsc loads the pages of a compressed image only as a whole.
+    const background = existsSync(join(directory, 'pages.img'));
+    if (waiting?.waits() && background) {
+      symlinkSync(directory, image);
+      const exitCode = await waiting.go(RUNSC_TIMEOUT_MS);
+      if (exitCode !== 0) throw failureOf('restore', 'snapshot_corrupt', exitCode, messages);
+    } else {
+      await waiting?.cancel();
+      await startWithRunsc(own, {
+        ...start('snapshot_corrupt', restoreCommand(bundle, directory, id, background), spec),
+        joining: waiting === undefined ? await joinCgroup(spec) : '',
+        beside: waiting === undefined ? spec.network.making : undefined,
+      });
+    }
+    attach(id, WAIT_AFTER_RESTORE_MS);
+  }
+
+  /** A call that starts a container, whose output goes to its log. */
+  function start(failureCode: string, commandLine: string[], { id, logPath }: ContainerSpec): RunscStart {
+    const { messages, lock } = places.of(id);
+    return { failureCode, commandLine, logPath, messagesPath: messages, lockPath: lock };
+  }
+
+  function restoreCommand(bundle: string, image: string, id: string, background: boolean): string[] {
+    const flags = ['--detach', ...(background ? ['--background'] : [])];
+    return ['restore', ...flags, `--bundle=${bundle}`, `--image-path=${image}`, id];
   }
 
   return {
@@ -170,13 +182,13 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     description: `gVisor (runsc ${version}, ${runsc.platform})`,
 
     run: async (spec) => {
-      const { bundle, messages, own } = layOut(spec);
+      const { bundle, own } = places.layOut(spec);
       try {
         const create = ['create', `--bundle=${bundle}`, spec.id];
-        await startWithRunsc(own, 'start_failed', create, spec.logPath, messages, await joinCgroup(spec));
+        await startWithRunsc(own, { ...start('start_failed', create, spec), joining: await joinCgroup(spec) });
         if (spec.group?.role === 'member') {
           // Into a sandbox that runs, it is `start` that takes the container's output along, and only afterwards can it be waited for.
-          await startWithRunsc(own, 'start_failed', ['start', spec.id], spec.logPath, messages);
+          await startWithRunsc(own, start('start_failed', ['start', spec.id], spec));
           attach(spec.id);
           return;
         }
@@ -189,12 +201,19 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     },
 
     prepare: async (spec) => {
-      const { bundle, messages, own } = layOut(spec);
+      const { bundle, messages, image, output, lock, own } = places.layOut(spec);
       try {
         const create = ['create', `--bundle=${bundle}`, spec.id];
-        await startWithRunsc(own, 'start_failed', create, outputOf(spec.id), messages, await joinCgroup(spec));
-        prepared.add(spec.id);
-        return { memoryBytes: memoryOfContainer(runsc, spec.id) };
+        const waits = { ...spec, logPath: output };
+        await startWithRunsc(own, { ...start('start_failed', create, waits), joining: await joinCgroup(spec) });
+        const restore = restoreCommand(bundle, image, spec.id, true);
+        const waiting = startWaitingRestore({
+          lockPath: lock,
+          outputPath: output,
+          command: [own.path, ...globalFlags(own), ...messageFlags(messages), ...restore],
+        });
+        prepared.set(spec.id, waiting);
+        return { memoryBytes: memoryOfContainer(runsc, spec.id) + WAITING_RESTORE_BYTES };
       } catch (error) {
         await remove(spec.id);
         throw error;
@@ -221,7 +240,10 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
       if (state?.status !== 'running' || !state.alive)
         throw new RuntimeError('not_running', `container ${id} does not run`);
       mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
-      const estimateBytes = estimateSnapshotBytes(state.sentryPid, [id, ...members].map(filestoreOf));
+      const estimateBytes = estimateSnapshotBytes(
+        state.sentryPid,
+        [id, ...members].map((each) => places.of(each).filestore),
+      );
       requireSpace(dirname(directory), estimateBytes, reservedBytes);
       reservedBytes += estimateBytes;
       const partial = directory + PARTIAL_SUFFIX;
@@ -230,7 +252,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
         const checkpoint = [
           ...cgroups.withoutMemoryBound(id),
           runsc.path,
-          ...globalFlags(forContainer(id)),
+          ...globalFlags(places.of(id).own),
           'checkpoint',
           `--image-path=${partial}`,
           `--compression=${compress ? 'flate-best-speed' : 'none'}`,
@@ -262,9 +284,9 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
         attach(id);
         return { state: 'running' };
       }
-      const record = join(directoryOf(id), 'exit-code');
-      if (existsSync(record)) return { state: 'exited', exitCode: Number(readFileSync(record, 'utf8')) };
-      return existsSync(directoryOf(id)) ? { state: 'exited', exitCode: 137 } : { state: 'missing' };
+      const { bundle, exitCode } = places.of(id);
+      if (existsSync(exitCode)) return { state: 'exited', exitCode: Number(readFileSync(exitCode, 'utf8')) };
+      return existsSync(bundle) ? { state: 'exited', exitCode: 137 } : { state: 'missing' };
     },
 
     wait: (id, signal) => {
@@ -296,7 +318,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     },
 
     attachedExec: (id, command, { terminal }) =>
-      execThroughRunsc(runsc, join(directoryOf(id), `exec-${randomUUID()}.json`), id, command, terminal),
+      execThroughRunsc(runsc, join(places.of(id).bundle, `exec-${randomUUID()}.json`), id, command, terminal),
 
     connect: (id, _address, port) => connectThroughRunsc(runsc, id, port),
 
