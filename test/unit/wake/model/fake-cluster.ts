@@ -1,7 +1,9 @@
-import { ApiError } from '../../../src/kubernetes/index.ts';
-import { statusOf } from '../../../src/kubernetes/status.ts';
-import type { Fence, SandboxWriter } from '../../../src/router/sandbox-writer.ts';
-import type { PodRecord, RoutingTable, SandboxRecord } from '../../../src/router/table/index.ts';
+import { ApiError } from '../../../../src/kubernetes/index.ts';
+import { statusOf } from '../../../../src/kubernetes/status.ts';
+import type { Fence, SandboxWriter } from '../../../../src/router/sandbox-writer.ts';
+import type { PodRecord, RoutingTable, SandboxRecord } from '../../../../src/router/table/index.ts';
+import { createProcesses } from './processes.ts';
+import { firstSandbox, newPod } from './records.ts';
 
 /** Something that will happen by itself at its time, or earlier if the test wants it to. */
 interface Pending {
@@ -20,22 +22,12 @@ export interface Watcher {
   closed: boolean;
 }
 
-/** A request in the processes of the sandbox, which stand still while they are in a snapshot. */
-interface Work {
-  use: boolean;
-  leftMs: number;
-  /** When its processes went on; undefined while they stand still. */
-  sinceMs: number | undefined;
-  timer: NodeJS.Timeout | undefined;
-  end(how: 'ok' | 'reset'): void;
-}
-
 /** After an outage of the API nobody could object to a pause in time. */
 const OUTAGE_SHADOW_MS = 2600;
 
 /**
- * One sandbox, on an engine that takes snapshots or in a cluster that just ends pods, of which everything that takes time is a step: calls that arrive and are answered, watch events, what the controller and the node do.
- * Steps happen at the end of their longest delay, or earlier, in any order that one wants; only what is in one queue keeps its order.
+ * One sandbox, on an engine that takes snapshots or in a cluster that just ends pods, of which everything that takes time is a step: calls that arrive and are
+ * answered, watch events, what the controller and the node do. Steps happen at the end of their longest delay, or earlier, in any order that one wants; only what is in one queue keeps its order.
  */
 export function createFakeCluster(options: { clockMs(): number; drainMs: number; snapshots: boolean }) {
   const { clockMs, drainMs, snapshots } = options;
@@ -45,11 +37,9 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   let version = 1;
   let uids = 0;
   let callers = 0;
-  const works = new Map<number, Work>();
+  const processes = createProcesses(clockMs);
   /** Requests that were in a pod when it was stopped, as nobody could object. */
   const caught = new Set<number>();
-  /** Dials that a pod which is being stopped does not answer. */
-  let unanswered: (() => void)[] = [];
   let pod: PodRecord | undefined;
   /** UID of the pod in whose snapshot the sandbox sleeps. */
   let snapshot = '';
@@ -63,38 +53,8 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   /** The pod is asked for a checkpoint. */
   let asked = false;
   let drained = false;
-  let starts = 0;
-  let suspensions = 0;
 
-  let sandbox = {
-    namespace: 'default',
-    name: 'box',
-    uid: 'uid-box',
-    generation: 1,
-    resourceVersion: '1',
-    running: true,
-    draining: '',
-    pooled: false,
-    port: 8888,
-    wakes: true,
-    redials: false,
-    asleep: undefined,
-    idleTimeoutMs: 2000,
-    cpuFloorMillicores: undefined,
-    timeouts: undefined,
-    reportedActiveMs: 0,
-    ready: false,
-    readyReason: '',
-    readyMessage: '',
-    readyGeneration: 0,
-    suspended: false,
-    finished: false,
-    isolated: true,
-    template: 'default/',
-    podName: 'box',
-    runtimeClass: '',
-    egressClass: '',
-  } as SandboxRecord;
+  let sandbox = firstSandbox();
 
   function after(delayMs: number, queue: string, run: () => void): void {
     pending.push({ dueMs: clockMs() + delayMs, queue, run });
@@ -111,7 +71,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   }
 
   function publish(): void {
-    for (const watcher of watchers) tell(watcher, copy(sandbox), pod === undefined ? undefined : copyPod(pod));
+    for (const watcher of watchers) tell(watcher, { ...sandbox }, pod && { ...pod });
   }
 
   function tell(watcher: Watcher, now: SandboxRecord, podNow: PodRecord | undefined): void {
@@ -185,8 +145,7 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
 
   /** Whose requests are in the pod when it is stopped, and could have called that off? */
   function judgeStop(): void {
-    for (const [request, { use }] of works) {
-      if (!use) continue;
+    for (const request of processes.requestsOfUse()) {
       if (clockMs() - downUntilMs < OUTAGE_SHADOW_MS) caught.add(request);
       else violations.push(`request ${request} was in the pod when it was stopped`);
     }
@@ -196,19 +155,20 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   function checkpoint(): void {
     if (!asked || pod === undefined) return;
     judgeStop();
-    standStill();
+    stopping = true;
+    processes.standStill();
     const of = { ...pod, ready: false };
     setPod(of);
     after(DELAYS.checkpoint, 'node', () => {
       asked = false;
       if (failNext.snapshot) {
         failNext = { ...failNext, snapshot: false };
-        goOn();
+        stopping = false;
+        processes.goOn();
         setPod({ ...of, ready: true });
         status({ readyReason: 'SandboxSuspended', readyMessage: 'the snapshot failed' });
         return;
       }
-      suspensions++;
       setPod({ ...of, checkpointed: true });
     });
   }
@@ -217,10 +177,10 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   function stop(of: PodRecord): void {
     judgeStop();
     stopping = true;
+    processes.closePort();
     setPod({ ...of, terminating: true });
     after(DELAYS.checkpoint, 'node', () => {
-      suspensions++;
-      for (const work of [...works.values()]) work.end('reset');
+      processes.end();
       removePod();
     });
   }
@@ -229,27 +189,8 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
     stopping = false;
     suspending = 0;
     drained = false;
-    for (const fails of unanswered.splice(0)) fails();
+    processes.leave();
     setPod(undefined);
-  }
-
-  function standStill(): void {
-    stopping = true;
-    for (const work of works.values()) {
-      clearTimeout(work.timer);
-      if (work.sinceMs !== undefined) work.leftMs -= clockMs() - work.sinceMs;
-      work.sinceMs = undefined;
-    }
-  }
-
-  function goOn(): void {
-    stopping = false;
-    unanswered = [];
-    for (const work of works.values()) {
-      if (work.sinceMs !== undefined) continue;
-      work.sinceMs = clockMs();
-      work.timer = setTimeout(() => work.end('ok'), Math.max(0, work.leftMs));
-    }
   }
 
   function startPod(): void {
@@ -259,40 +200,15 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
       after(1000, 'node', () => after(DELAYS.controller, 'controller', reconcile));
       return;
     }
-    starts++;
-    const fresh = newPod(`pod-${++uids}`);
+    // The address of a snapshot is kept for whoever goes on from it.
+    const fresh = newPod(++uids, snapshots ? '10.0.0.1' : `10.0.0.${uids}`);
     setPod(fresh);
     after(DELAYS.start, 'node', () => {
       if (pod?.uid !== fresh.uid) return;
-      goOn();
+      processes.goOn();
       setPod({ ...fresh, ready: true, resumes: snapshot });
       snapshot = '';
     });
-  }
-
-  function newPod(uid: string): PodRecord {
-    return {
-      namespace: 'default',
-      name: 'box',
-      uid,
-      sandboxUid: sandbox.uid,
-      // That of a snapshot is kept for whoever goes on from it.
-      address: snapshots ? '10.0.0.1' : `10.0.0.${uids}`,
-      ready: false,
-      terminating: false,
-      hostNetwork: false,
-      runtimeClass: '',
-      egressClass: '',
-      busy: undefined,
-      cpuActiveAtMs: 0,
-      createdAtMs: uids,
-      checkpointed: false,
-      resumes: '',
-      restored: true,
-      ownsAddress: false,
-      faults: 0,
-      suspectPorts: undefined,
-    } as unknown as PodRecord;
   }
 
   /** One call of the API: it arrives, is refused or done, and is answered; while the API is away it may be done without an answer. */
@@ -356,31 +272,16 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
   return {
     violations,
     caught,
-    /** Whether a dial is accepted; what is being stopped gives no answer until it is gone. */
-    connect: (address: string): Promise<boolean> => {
-      if (pod?.address !== address || (!pod.ready && !stopping)) return Promise.resolve(false);
-      if (!stopping) return Promise.resolve(true);
-      return new Promise((resolve) => unanswered.push(() => resolve(false)));
-    },
-    /** A request is in the sandbox, until it is answered or what it was in is ended. */
-    work: (id: number, use: boolean, leftMs: number): Promise<'ok' | 'reset'> =>
-      new Promise((resolve) => {
-        const end = (how: 'ok' | 'reset') => {
-          clearTimeout(works.get(id)?.timer);
-          works.delete(id);
-          resolve(how);
-        };
-        works.set(id, { use, leftMs, sinceMs: clockMs(), timer: setTimeout(() => end('ok'), leftMs), end });
-      }),
-    /** Its connection ends from outside. */
-    drop: (id: number) => works.get(id)?.end('reset'),
-    isIn: (id: number) => works.has(id),
+    processes,
+    /** Whether a dial is accepted. */
+    connect: (address: string): Promise<boolean> =>
+      pod?.address === address ? processes.connect() : Promise.resolve(false),
     writerFor,
     /** Follows it from the present state on. */
     watch: (table: RoutingTable): Watcher => {
       const watcher = { table, closed: false };
       watchers.add(watcher);
-      tell(watcher, copy(sandbox), pod === undefined ? undefined : copyPod(pod));
+      tell(watcher, { ...sandbox }, pod && { ...pod });
       return watcher;
     },
     /** Lets one of the steps that wait happen now; only the moment before a checkpoint is never cut short. */
@@ -408,9 +309,6 @@ export function createFakeCluster(options: { clockMs(): number; drainMs: number;
     },
     pod: () => pod,
     sandbox: () => sandbox,
-    starts: () => starts,
-    suspensions: () => suspensions,
-    unreachable,
   };
 }
 
@@ -419,12 +317,4 @@ export type FakeCluster = ReturnType<typeof createFakeCluster>;
 
 function unreachable(): ApiError {
   return new ApiError({ ...statusOf(503, '', ''), reason: 'Unreachable', message: 'no answer from the API server' });
-}
-
-function copy(record: SandboxRecord): SandboxRecord {
-  return { ...record };
-}
-
-function copyPod(record: PodRecord): PodRecord {
-  return { ...record };
 }
