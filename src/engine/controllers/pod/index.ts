@@ -334,6 +334,8 @@ export function startPodController(options: PodControllerOptions): PodController
     claims.sweep();
     tidy();
     for (const pod of pods.values()) queue.add(keyOf(pod));
+    // Deleted meanwhile, when nobody looked.
+    for (const local of locals.values()) queue.add(localKey(local));
   }
 
   const stopAsking = followBusyLeases({ client, running: runningPods, now, failed: options.failed });

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { type PodControllerOptions, startPodController } from '../../../src/engine/controllers/pod/index.ts';
+import { createPodRecords } from '../../../src/engine/controllers/pod/pod-record.ts';
+import { createLoopbackNetwork } from '../../../src/engine/network/index.ts';
+import { createLogStore } from '../../../src/engine/pod-logs/index.ts';
+import { type ContainerRuntime, createContainerIds } from '../../../src/engine/runtime/index.ts';
+import { PODS, type Pod } from '../../../src/kubernetes/index.ts';
+import { until } from '../../support/until.ts';
+import { engineWorld, removeWorld } from './engine-world.ts';
+
+describe('the engine finds again what an earlier one left', () => {
+  it('and removes what is left of a Pod that is deleted while it looks', async () => {
+    const world = await engineWorld();
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    const failures: string[] = [];
+    const runtime = {
+      durableSnapshots: true,
+      state: async () => {
+        asked.resolve();
+        await answer.promise;
+        return { state: 'exited', exitCode: 0 };
+      },
+      list: async () => [],
+      stop: async () => {},
+      cpuMs: () => [],
+      discardSnapshot: async () => {},
+    } as unknown as ContainerRuntime;
+    const options: Partial<PodControllerOptions> = {
+      client: world.client,
+      runtime,
+      network: createLoopbackNetwork(),
+      containers: createContainerIds(),
+      images: { clean: async () => [] } as never,
+      logs: createLogStore({ directory: join(world.directory, 'logs'), keepBytes: 1000, failed: () => {} }),
+      engineDirectory: world.directory,
+      prepared: { count: 0, bytes: 0 },
+      idleCpuFloorMillicores: 0,
+      podSnapshotChanged: async () => ({ stands: false }),
+      failed: (what, error) => failures.push(`${what}: ${error}`),
+    };
+    const pod = await world.create<Pod>(PODS, {
+      metadata: { name: 'box' },
+      spec: { containers: [{ name: 'main', image: 'i' }] },
+    } as never);
+    const uid = pod.metadata.uid ?? '';
+    createPodRecords(join(world.directory, 'pods')).write({
+      uid,
+      namespace: 'default',
+      name: 'box',
+      containerId: 'c',
+      address: '',
+      startedAt: '2026-01-01T00:00:00Z',
+      restartCount: 0,
+    });
+    const controller = startPodController(options as PodControllerOptions);
+    await asked.promise;
+    await world.client.delete(PODS, { namespace: 'default', name: 'box' }, { gracePeriodSeconds: 0 });
+    answer.resolve();
+    await controller.recovered;
+    await until('its record is gone', () => readdirSync(join(world.directory, 'pods')).length === 0);
+    await controller.hibernate();
+    options.logs?.close();
+    await world.close();
+    removeWorld(world);
+    assert.deepEqual(failures, []);
+  });
+});
