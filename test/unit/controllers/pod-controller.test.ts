@@ -34,7 +34,7 @@ describe('the engine finds again what an earlier one left', () => {
       runtime,
       network: createLoopbackNetwork(),
       containers: createContainerIds(),
-      images: { clean: async () => [] } as never,
+      images: { clean: async () => undefined } as never,
       logs: createLogStore({ directory: join(world.directory, 'logs'), keepBytes: 1000, failed: () => {} }),
       engineDirectory: world.directory,
       prepared: { count: 0, bytes: 0 },
