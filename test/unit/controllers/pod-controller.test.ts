@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { createObjectCache } from '../../../src/engine/controllers/object-cache.ts';
 import { type PodControllerOptions, startPodController } from '../../../src/engine/controllers/pod/index.ts';
 import { createPodRecords } from '../../../src/engine/controllers/pod/pod-record.ts';
 import { createLoopbackNetwork } from '../../../src/engine/network/index.ts';
@@ -56,13 +57,23 @@ describe('the engine finds again what an earlier one left', () => {
       startedAt: '2026-01-01T00:00:00Z',
       restartCount: 0,
     });
+    // A watch as the controller's own.
+    const seen = createObjectCache<Pod>(
+      world.client,
+      PODS,
+      () => {},
+      () => {},
+    );
+    await seen.synced;
     const controller = startPodController(options as PodControllerOptions);
     await asked.promise;
     await world.client.delete(PODS, { namespace: 'default', name: 'box' }, { gracePeriodSeconds: 0 });
+    await until('watches have told of it', () => seen.get('default/box') === undefined);
     answer.resolve();
     await controller.recovered;
     await until('its record is gone', () => readdirSync(join(world.directory, 'pods')).length === 0);
     await controller.hibernate();
+    seen.close();
     options.logs?.close();
     await world.close();
     removeWorld(world);
