@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createObjectCache } from '../../../src/engine/controllers/object-cache.ts';
@@ -23,8 +23,10 @@ describe('the engine finds again what an earlier one left', () => {
       state: async () => {
         asked.resolve();
         await answer.promise;
-        return { state: 'exited', exitCode: 0 };
+        return { state: 'running' };
       },
+      checkpoint: async () => ({ sizeBytes: 0 }),
+      compatibility: { runtime: 'runsc 1', cpuFeatures: [] },
       list: async () => [],
       stop: async () => {},
       cpuMs: () => [],
@@ -57,6 +59,8 @@ describe('the engine finds again what an earlier one left', () => {
       startedAt: '2026-01-01T00:00:00Z',
       restartCount: 0,
     });
+    // It was stopped into its snapshot just before the engine was killed.
+    mkdirSync(join(world.directory, 'snapshots', uid), { recursive: true });
     // A watch as the controller's own.
     const seen = createObjectCache<Pod>(
       world.client,
