@@ -22,7 +22,7 @@ import { execThroughRunsc } from './exec.ts';
 import { keptState, sentryPid } from './kept-state.ts';
 import { createPlaces } from './places.ts';
 import { connectThroughRunsc } from './port.ts';
-import { memoryOfContainer, untilEarlierStartsEnd } from './processes.ts';
+import { memoryOfContainer, untilEarlierCallsEnd } from './processes.ts';
 import {
   callRunsc,
   failureOf,
@@ -76,7 +76,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
   const attached = new Map<string, Attached>();
   const prepared = new Map<string, WaitingRestore>();
   const removal = createSnapshotRemoval();
-  const earlierStarts = untilEarlierStartsEnd(runsc);
+  const earlierCalls = untilEarlierCallsEnd(runsc);
   let reservedBytes = 0;
 
   const places = createPlaces(runsc, containersDirectory);
@@ -274,7 +274,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     discardSnapshot: removal.discard,
 
     state: async (id): Promise<ContainerState> => {
-      await earlierStarts;
+      await earlierCalls;
       const known = attached.get(id);
       if (known?.exitCode !== undefined) return { state: 'exited', exitCode: known.exitCode };
       const state = await keptState(runsc, id);
@@ -329,7 +329,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     },
 
     list: async () => {
-      await earlierStarts;
+      await earlierCalls;
       const known = new Set([...readdirSync(containersDirectory), ...cgroups.list()]);
       for (const file of readdirSync(runsc.rootDirectory)) {
         const id = /^([0-9a-f]+)_sandbox:/.exec(file)?.[1];

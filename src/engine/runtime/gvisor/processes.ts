@@ -6,13 +6,13 @@ import { RUNSC_TIMEOUT_MS, type Runsc } from './runsc.ts';
 const LOOK_MS = 20;
 
 /**
- * Resolves once no call that starts a container is under way which an engine made that was killed since: such calls go on by themselves, and what they start
- * would come up after it was looked for.
+ * Resolves once no call that starts or checkpoints a container is under way which an engine made that was killed since: such calls go on by themselves. What
+ * they start would come up after it was looked for, and of a second checkpoint beside them nobody knows what it would hold.
  */
-export async function untilEarlierStartsEnd(runsc: Runsc): Promise<void> {
+export async function untilEarlierCallsEnd(runsc: Runsc): Promise<void> {
   const root = `--root=${runsc.rootDirectory}`;
   const giveUpAtMs = performance.now() + RUNSC_TIMEOUT_MS;
-  while (commandLines().some((line) => isStart(line, root))) {
+  while (commandLines().some((line) => isUnderWay(line, root))) {
     if (performance.now() > giveUpAtMs) return;
     await delay(LOOK_MS);
   }
@@ -37,8 +37,8 @@ function proportionalBytes(pid: number): number {
   }
 }
 
-function isStart(line: string, root: string): boolean {
-  return line.includes(root) && /^(?!runsc-)/.test(line) && /[\s'](create|restore|start)[\s']/.test(line);
+function isUnderWay(line: string, root: string): boolean {
+  return line.includes(root) && /^(?!runsc-)/.test(line) && /[\s'](create|restore|start|checkpoint)[\s']/.test(line);
 }
 
 /** Words of the command lines of all processes, with spaces. */
