@@ -111,7 +111,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
         const name = fresh('claim');
         claims.set(name, undefined);
         await create(client, SANDBOX_CLAIMS, counterClaim(name));
-        await settleClaim(client, name, isKilled);
+        await settleClaim(target, name, isKilled);
       },
       release: async () => {
         const name = pick(claims.keys());
@@ -173,7 +173,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
   }
 
   /** Waits until a claim has a sandbox; from then on it has that one. */
-  async function settleClaim(client: ResourceClient, name: string, isKilled: () => boolean): Promise<void> {
+  async function settleClaim({ client, request }: Target, name: string, isKilled: () => boolean): Promise<void> {
     const found = await until(
       `claim ${name} has a sandbox`,
       async () => {
@@ -189,6 +189,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
       { type: SANDBOX_CLAIMS, key: keyOf(name), fact: BOUND, wanted: sandbox },
       async () => found as KubernetesObject,
     );
+    if (sandbox !== undefined) await routed(request, sandbox, isKilled);
   }
 
   async function call(request: Target['request'], sandbox: string): Promise<void> {
@@ -206,7 +207,7 @@ export function createLane(index: number, ledger: Ledger, counters: CounterBook)
       for (const name of await gone(target.client, SANDBOX_CLAIMS, claims.keys())) claims.delete(name);
       for (const name of await gone(target.client, SANDBOXES, sandboxes)) sandboxes.delete(name);
       for (const name of await gone(target.client, CONFIG_MAPS, maps)) maps.delete(name);
-      for (const name of claims.keys()) await settleClaim(target.client, name, () => false);
+      for (const name of claims.keys()) await settleClaim(target, name, () => false);
       for (const sandbox of [...sandboxes, ...claims.values()])
         if (sandbox !== undefined) await call(target.request, sandbox);
     },
