@@ -6,6 +6,7 @@ import { findRunsc } from '../src/engine/runtime/index.ts';
 import { projectRoot } from '../test/support/checkout.ts';
 import type { BenchOptions } from './run.ts';
 import { type BareRestore, prepareBareRestore } from './support/bare-restore.ts';
+import { untilQuiet } from './support/quiet.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 import { startWakeEngine, type WakeEngine } from './support/wake-engine.ts';
 
@@ -14,6 +15,8 @@ export const description = 'wake of a paused gVisor sandbox through the router, 
 const COUNTER_PORT = 8080;
 /** Quiet time before each measurement, so that neither side pays for what came before it. */
 const SETTLE_MS = 200;
+/** Longest wait for other programs to be quiet, too. */
+const QUIET_MS = 2000;
 /** Counters with snapshots of about 27 MB and 512 MB. */
 const SIZES = [
   { name: '27MB', sandbox: 'counter', ballastMb: 0 },
@@ -47,7 +50,7 @@ export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string,
     return engine;
   };
   try {
-    console.log(`Wake to first byte, ${rounds} rounds in turn, after ${SETTLE_MS} ms of quiet each:
+    console.log(`Wake to first byte, ${rounds} rounds in turn, after ${SETTLE_MS} ms of quiet each, longer where others use the machine:
   prepared    GET through the router to a paused counter, until the first byte of the answer; a container waits for it (the default)
   unprepared  the same with --prepared-sandboxes 0
   bare        "runsc restore" of a copy of the same snapshot into a network made before: from starting runsc to the first byte
@@ -88,6 +91,7 @@ export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string,
     for (let round = -1; round < rounds; round++) {
       for (const contestant of contestants) {
         await delay(SETTLE_MS);
+        await untilQuiet(QUIET_MS);
         const elapsedMs = await contestant.measure();
         // The first round warms all of them up.
         if (round >= 0) contestant.samples.push(elapsedMs);
