@@ -1,7 +1,7 @@
-import type { Node, RuntimeClass, SandboxWarmPool } from '../../kubernetes/index.ts';
+import { type Node, parseQuantity, type RuntimeClass, type SandboxWarmPool } from '../../kubernetes/index.ts';
 import type { Facts } from './facts.ts';
 import { count, nameOf, ok, referenceTo, type Verdict, warning } from './finding.ts';
-import { describeResources, parseQuantity, type Resources, requestsOf, resourcesOf } from './quantity.ts';
+import { describeResources, type Resources, requestsOf, resourcesOf } from './quantity.ts';
 
 /** How many sandboxes of a pool a node holds, and whether all the nodes hold the pool. A pool whose template is missing is another check's. */
 export function judgePoolRoom(

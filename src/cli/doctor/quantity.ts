@@ -1,35 +1,9 @@
-import type { Container, Pod, PodSpec, RuntimeClass } from '../../kubernetes/index.ts';
+import { type Container, type Pod, type PodSpec, parseQuantity, type RuntimeClass } from '../../kubernetes/index.ts';
 
 /** Processor time in cores and memory in bytes. */
 export interface Resources {
   cpuCores: number;
   memoryBytes: number;
-}
-
-const FACTORS: Readonly<Record<string, number>> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
-
-/** Value of a Kubernetes quantity: `250m` is 0.25, `1Gi` 2³⁰. Undefined for anything else. */
-export function parseQuantity(text: string | undefined): number | undefined {
-  const match = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkMGTPE]|[KMGTPE]i)?$/.exec(text ?? '');
-  const factor = FACTORS[match?.[2] ?? ''];
-  return match === null || factor === undefined ? undefined : Number(match[1]) * factor;
 }
 
 /** What the scheduler sets aside for a pod: its containers and sidecars together, or one init container if that asks for more, and the runtime's own need. */

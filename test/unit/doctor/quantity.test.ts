@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { sandboxesOn } from '../../../src/cli/doctor/capacity.ts';
-import { describeResources, parseQuantity, requestsOf } from '../../../src/cli/doctor/quantity.ts';
-import type { Container, Node } from '../../../src/kubernetes/index.ts';
+import { describeResources, requestsOf } from '../../../src/cli/doctor/quantity.ts';
+import { type Container, type Node, parseQuantity } from '../../../src/kubernetes/index.ts';
 
 const container = (cpu: string, memory: string, more: Partial<Container> = {}): Container => ({
   name: 'c',
