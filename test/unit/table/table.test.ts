@@ -7,46 +7,7 @@ import {
   type RoutingTable,
   type SandboxRecord,
 } from '../../../src/router/table/index.ts';
-
-const sandbox = (name: string, more: Partial<SandboxRecord> = {}): SandboxRecord =>
-  ({
-    namespace: 'default',
-    name,
-    uid: `uid-${name}`,
-    generation: 1,
-    resourceVersion: '1',
-    running: true,
-    pooled: false,
-    port: 8888,
-    wakes: true,
-    idleTimeoutMs: undefined,
-    reportedActiveMs: 0,
-    ready: true,
-    readyReason: '',
-    readyMessage: '',
-    readyGeneration: 1,
-    suspended: false,
-    finished: false,
-    podName: name,
-    ...more,
-  }) as SandboxRecord;
-
-const pod = (owner: string, uid: string, address: string, more: Partial<PodRecord> = {}): PodRecord =>
-  ({
-    namespace: 'default',
-    name: owner,
-    uid,
-    sandboxUid: `uid-${owner}`,
-    address,
-    ready: true,
-    terminating: false,
-    hostNetwork: false,
-    runtimeClass: '',
-    egressClass: 'none',
-    createdAtMs: 1000,
-    ownsAddress: false,
-    ...more,
-  }) as PodRecord;
+import { podRecord, sandboxRecord } from '../../support/route-records.ts';
 
 /** Which pod each sandbox is routed to now. */
 function routes(table: RoutingTable): Record<string, string | undefined> {
@@ -59,7 +20,10 @@ describe('the routing table', () => {
   it('routes a sandbox to its pod, whichever is heard of first', () => {
     for (const podFirst of [true, false]) {
       const table = createRoutingTable();
-      const steps = [() => table.upsertSandbox(sandbox('a')), () => table.upsertPod(pod('a', 'p1', '10.0.0.1'))];
+      const steps = [
+        () => table.upsertSandbox(sandboxRecord('a')),
+        () => table.upsertPod(podRecord('a', 'p1', '10.0.0.1')),
+      ];
       for (const step of podFirst ? steps.reverse() : steps) step();
       assert.deepEqual(routes(table), { a: 'p1' });
     }
@@ -76,20 +40,20 @@ describe('the routing table', () => {
   for (const [what, podChange, sandboxChange] of unroutable)
     it(`does not route to a pod that ${what}`, () => {
       const table = createRoutingTable();
-      table.upsertSandbox(sandbox('a', sandboxChange));
-      table.upsertPod(pod('a', 'p1', '10.0.0.1', podChange));
+      table.upsertSandbox(sandboxRecord('a', sandboxChange));
+      table.upsertPod(podRecord('a', 'p1', '10.0.0.1', podChange));
       assert.deepEqual(routes(table), { a: undefined });
     });
 
   it('of several pods takes a live, ready, young one', () => {
     const table = createRoutingTable();
-    table.upsertSandbox(sandbox('a'));
-    table.upsertPod(pod('a', 'old', '10.0.0.1', { createdAtMs: 1 }));
-    table.upsertPod(pod('a', 'young', '10.0.0.2', { createdAtMs: 2 }));
+    table.upsertSandbox(sandboxRecord('a'));
+    table.upsertPod(podRecord('a', 'old', '10.0.0.1', { createdAtMs: 1 }));
+    table.upsertPod(podRecord('a', 'young', '10.0.0.2', { createdAtMs: 2 }));
     assert.deepEqual(routes(table), { a: 'young' });
-    table.upsertPod(pod('a', 'young', '10.0.0.2', { createdAtMs: 2, ready: false }));
+    table.upsertPod(podRecord('a', 'young', '10.0.0.2', { createdAtMs: 2, ready: false }));
     assert.deepEqual(routes(table), { a: 'old' });
-    table.upsertPod(pod('a', 'old', '10.0.0.1', { createdAtMs: 1, terminating: true }));
+    table.upsertPod(podRecord('a', 'old', '10.0.0.1', { createdAtMs: 1, terminating: true }));
     assert.deepEqual(routes(table), { a: undefined });
   });
 
@@ -97,12 +61,12 @@ describe('the routing table', () => {
     const table = createRoutingTable();
     const retired: string[] = [];
     table.onRetired((uid) => retired.push(uid));
-    for (const name of ['a', 'b']) table.upsertSandbox(sandbox(name));
-    table.upsertPod(pod('a', 'pa', '10.0.0.1', { createdAtMs: 1 }));
-    table.upsertPod(pod('b', 'pb', '10.0.0.1', { createdAtMs: 2 }));
+    for (const name of ['a', 'b']) table.upsertSandbox(sandboxRecord(name));
+    table.upsertPod(podRecord('a', 'pa', '10.0.0.1', { createdAtMs: 1 }));
+    table.upsertPod(podRecord('b', 'pb', '10.0.0.1', { createdAtMs: 2 }));
     assert.deepEqual(routes(table), { a: undefined, b: 'pb' });
     assert.deepEqual(retired, ['pa']);
-    table.upsertPod(pod('a', 'pa', '10.0.0.1', { createdAtMs: 1 }));
+    table.upsertPod(podRecord('a', 'pa', '10.0.0.1', { createdAtMs: 1 }));
     assert.deepEqual(routes(table), { a: undefined, b: 'pb' }, 'hearing of the older one again changes nothing');
     table.deletePod('pb');
     assert.deepEqual(routes(table), { a: 'pa', b: undefined });
@@ -110,14 +74,14 @@ describe('the routing table', () => {
   });
 
   it('of two pods with one address believes the younger though it is about to end, whichever is heard of first', () => {
-    const older = pod('a', 'pa', '10.0.0.1', { createdAtMs: 1 });
-    const younger = pod('b', 'pb', '10.0.0.1', { createdAtMs: 2, terminating: true });
+    const older = podRecord('a', 'pa', '10.0.0.1', { createdAtMs: 1 });
+    const younger = podRecord('b', 'pb', '10.0.0.1', { createdAtMs: 2, terminating: true });
     for (const pods of [
       [older, younger],
       [younger, older],
     ]) {
       const table = createRoutingTable();
-      for (const name of ['a', 'b']) table.upsertSandbox(sandbox(name));
+      for (const name of ['a', 'b']) table.upsertSandbox(sandboxRecord(name));
       for (const record of pods) table.upsertPod({ ...record });
       assert.deepEqual(routes(table), { a: undefined, b: undefined });
       table.deletePod('pb');
@@ -129,12 +93,12 @@ describe('the routing table', () => {
     const table = createRoutingTable();
     const retired: string[] = [];
     table.onRetired((uid) => retired.push(uid));
-    table.upsertSandbox(sandbox('a'));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
-    table.upsertPod(pod('a', 'p1', '10.0.0.9'));
+    table.upsertSandbox(sandboxRecord('a'));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.9'));
     assert.deepEqual(retired.splice(0), ['p1']);
     table.beginReplace('pods');
-    table.upsertPod(pod('a', 'p2', '10.0.0.2', { createdAtMs: 2000 }));
+    table.upsertPod(podRecord('a', 'p2', '10.0.0.2', { createdAtMs: 2000 }));
     table.endReplace('pods');
     assert.deepEqual(retired, ['p1']);
     assert.deepEqual(routes(table), { a: 'p2' });
@@ -144,18 +108,18 @@ describe('the routing table', () => {
     const table = createRoutingTable();
     const retired: string[] = [];
     table.onRetired((uid) => retired.push(uid));
-    for (const name of ['a', 'b']) table.upsertSandbox(sandbox(name));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
-    table.upsertPod(pod('b', 'p1', '10.0.0.1'));
+    for (const name of ['a', 'b']) table.upsertSandbox(sandboxRecord(name));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
+    table.upsertPod(podRecord('b', 'p1', '10.0.0.1'));
     assert.deepEqual(routes(table), { a: undefined, b: 'p1' });
     assert.deepEqual(retired, ['p1']);
   });
 
   it('a sandbox that was made again under its name has nothing of the earlier one', () => {
     const table = createRoutingTable();
-    table.upsertSandbox(sandbox('a'));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
-    table.upsertSandbox(sandbox('a', { uid: 'another' }));
+    table.upsertSandbox(sandboxRecord('a'));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
+    table.upsertSandbox(sandboxRecord('a', { uid: 'another' }));
     assert.deepEqual(routes(table), { a: undefined });
     table.deleteSandbox('default', 'a', 'uid-a');
     assert.deepEqual(Object.keys(routes(table)), ['a'], 'the end of the earlier one is not the end of this');
@@ -172,10 +136,12 @@ describe('the routing table', () => {
         terminating: fc.boolean(),
         createdAtMs: fc.integer({ min: 1, max: 4 }),
       })
-      .map(({ owner, uid, address, ...more }) => pod(owner, uid, address, more));
+      .map(({ owner, uid, address, ...more }) => podRecord(owner, uid, address, more));
     const sandboxArbitrary = fc
       .record({ name: names, running: fc.boolean(), again: fc.boolean() })
-      .map(({ name, running, again }) => sandbox(name, { running, uid: again ? `again-${name}` : `uid-${name}` }));
+      .map(({ name, running, again }) =>
+        sandboxRecord(name, { running, uid: again ? `again-${name}` : `uid-${name}` }),
+      );
     const event = fc.oneof(
       podArbitrary.map((record) => (table: RoutingTable) => table.upsertPod({ ...record })),
       sandboxArbitrary.map((record) => (table: RoutingTable) => table.upsertSandbox({ ...record })),
@@ -220,8 +186,8 @@ describe('the routing table', () => {
 describe('a port that refuses dials', () => {
   const suspected = () => {
     const table = createRoutingTable();
-    table.upsertSandbox(sandbox('a'));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    table.upsertSandbox(sandboxRecord('a'));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
     table.suspect('p1', 8888, 500);
     return table;
   };
@@ -237,8 +203,8 @@ describe('a port that refuses dials', () => {
 
   const clearing: [what: string, clear: (table: RoutingTable) => void][] = [
     ['an accepted dial', (table) => table.trust('p1', 8888)],
-    ['a fresh record of the pod', (table) => table.upsertPod(pod('a', 'p1', '10.0.0.1'))],
-    ['a fresh record with another address', (table) => table.upsertPod(pod('a', 'p1', '10.0.0.2'))],
+    ['a fresh record of the pod', (table) => table.upsertPod(podRecord('a', 'p1', '10.0.0.1'))],
+    ['a fresh record with another address', (table) => table.upsertPod(podRecord('a', 'p1', '10.0.0.2'))],
     ['the end of the pod', (table) => table.deletePod('p1')],
   ];
   for (const [what, clear] of clearing)
@@ -263,18 +229,18 @@ describe('what a table hears', () => {
     let nowMs = 0;
     const table = createRoutingTable();
     const heardMs = () => table.find('default', 'a')?.activity.heardMs;
-    table.upsertSandbox(sandbox('a', { reportedActiveMs: 7 }));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    table.upsertSandbox(sandboxRecord('a', { reportedActiveMs: 7 }));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
     assert.equal(heardMs(), 0, 'the first list is no news');
     table.expectNews(() => nowMs);
     nowMs = 1000;
-    table.upsertSandbox(sandbox('a', { reportedActiveMs: 7 }));
-    table.upsertPod(pod('a', 'p1', '10.0.0.1'));
+    table.upsertSandbox(sandboxRecord('a', { reportedActiveMs: 7 }));
+    table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
     assert.equal(heardMs(), 0);
-    table.upsertSandbox(sandbox('a', { reportedActiveMs: 3 }));
+    table.upsertSandbox(sandboxRecord('a', { reportedActiveMs: 3 }));
     assert.equal(heardMs(), 1000, 'whatever the clock of the other router says');
     nowMs = 2000;
-    table.upsertPod(pod('a', 'p2', '10.0.0.2', { createdAtMs: 9000 }));
+    table.upsertPod(podRecord('a', 'p2', '10.0.0.2', { createdAtMs: 9000 }));
     assert.equal(heardMs(), 2000);
   });
 });

@@ -4,8 +4,9 @@ import { podStatus } from '../../../src/engine/controllers/pod/status.ts';
 import { ApiError, type Pod } from '../../../src/kubernetes/index.ts';
 import { statusOf } from '../../../src/kubernetes/status.ts';
 import type { SandboxWriter } from '../../../src/router/sandbox-writer.ts';
-import { createRoutingTable, type PodRecord, type Route, type SandboxRecord } from '../../../src/router/table/index.ts';
+import { createRoutingTable, type Route, type SandboxRecord } from '../../../src/router/table/index.ts';
 import { createWaker, isLeaving, keepRunningWhileUsed, pauseInTwoPhases } from '../../../src/router/wake/index.ts';
+import { podRecord, sandboxRecord } from '../../support/route-records.ts';
 import { until } from '../../support/until.ts';
 
 /** A running sandbox `a`, and an API whose answers are given by hand. */
@@ -22,46 +23,13 @@ function world() {
     },
     annotate: async () => void (await call('take back')),
   };
-  let latest = {
-    namespace: 'default',
-    name: 'a',
-    uid: 'uid-a',
-    generation: 1,
-    resourceVersion: '1',
-    running: true,
-    draining: '',
-    pooled: false,
-    port: 8888,
-    wakes: true,
-    ready: true,
-    readyReason: '',
-    readyMessage: '',
-    readyGeneration: 1,
-    suspended: false,
-    finished: false,
-    reportedActiveMs: 0,
-    template: 'default/',
-  } as unknown as SandboxRecord;
+  let latest = sandboxRecord('a');
   const record = (more: Partial<SandboxRecord>) => {
     latest = { ...latest, ...more };
     table.upsertSandbox(latest);
   };
   record({});
-  table.upsertPod({
-    namespace: 'default',
-    name: 'a',
-    uid: 'p1',
-    sandboxUid: 'uid-a',
-    address: '10.0.0.1',
-    ready: true,
-    terminating: false,
-    hostNetwork: false,
-    createdAtMs: 1,
-    cpuActiveAtMs: 0,
-    ownsAddress: false,
-    faults: 0,
-    suspectPorts: undefined,
-  } as unknown as PodRecord);
+  table.upsertPod(podRecord('a', 'p1', '10.0.0.1'));
   const waker = createWaker({
     table,
     writer,

@@ -6,12 +6,12 @@ import { ApiError } from '../../../src/kubernetes/index.ts';
 import { statusOf } from '../../../src/kubernetes/status.ts';
 import {
   createRoutingTable,
-  type PodRecord,
   type Route,
   type RoutingTable,
   type SandboxRecord,
 } from '../../../src/router/table/index.ts';
 import { createWaker, type WakeResult, type Waker } from '../../../src/router/wake/index.ts';
+import { podRecord, sandboxRecord } from '../../support/route-records.ts';
 import { until } from '../../support/until.ts';
 
 const LIMITS = { holdTimeoutMs: 20_000, heldPerSandbox: 100, heldTotal: 100, heldBytes: 1 << 20, concurrentWakes: 4 };
@@ -28,47 +28,13 @@ function world(more: Partial<SandboxRecord>, setRunning: () => Promise<number>) 
     writer: { setRunning, announcePause: async () => {}, annotate: async () => {} },
     finished: (result) => results.push(result),
   });
-  const record = (changed: Partial<SandboxRecord> = {}) =>
-    ({
-      namespace: 'default',
-      name: 'a',
-      uid: 'uid-a',
-      generation: 1,
-      running: true,
-      pooled: false,
-      port: 8888,
-      wakes: true,
-      ready: true,
-      readyReason: '',
-      readyMessage: '',
-      readyGeneration: 1,
-      suspended: false,
-      finished: false,
-      reportedActiveMs: 0,
-      draining: '',
-      template: 'default/',
-      ...more,
-      ...changed,
-    }) as SandboxRecord;
+  const record = (changed: Partial<SandboxRecord> = {}) => sandboxRecord('a', { ...more, ...changed });
   table.upsertSandbox(record());
   return { table, waker, results, record };
 }
 
 function addPod(table: RoutingTable, uid = 'p1'): void {
-  table.upsertPod({
-    namespace: 'default',
-    name: 'a',
-    uid,
-    sandboxUid: 'uid-a',
-    address: '127.0.0.1',
-    ready: true,
-    terminating: false,
-    hostNetwork: false,
-    createdAtMs: 1,
-    ownsAddress: false,
-    faults: 0,
-    suspectPorts: undefined,
-  } as unknown as PodRecord);
+  table.upsertPod(podRecord('a', uid, '127.0.0.1'));
 }
 
 async function ask(waker: Waker, table: RoutingTable, port: number, callerTimeoutMs?: number): Promise<WakeResult> {
