@@ -323,10 +323,10 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
     it('lets what was asked for longest ago go, with the blobs that are its alone', async () => {
       const names = ['oldest', 'newer', 'newest'];
       for (const [index, name] of names.entries()) await pullOld(name, 30 - index);
-      const { bytes = 0 } = (await images.clean(new Set())) ?? {};
+      const { bytes = 0 } = (await images.clean(() => new Set())) ?? {};
       assert.equal(blobs().length, 1 + 3 * 3, 'a layer of all; configuration, layer and manifest of each');
       boundedBy(bytes - 1000);
-      const cleaned = await images.clean(new Set());
+      const cleaned = await images.clean(() => new Set());
       assert.deepEqual(
         cleaned?.removed.map(({ id }) => id.split('@')[0]),
         [`${source.host}/oldest`],
@@ -346,7 +346,7 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
       await pullOld('idle', 10);
       boundedBy(0);
       assert.ok(await images.find(`${source.host}/asked`, 'IfNotPresent'));
-      const cleaned = await images.clean(new Set([used.pulled?.digest ?? '']));
+      const cleaned = await images.clean(() => new Set([used.pulled?.digest ?? '']));
       assert.deepEqual(
         cleaned?.removed.map(({ id }) => id.split('@')[0]),
         [`${source.host}/idle`],
@@ -363,11 +363,11 @@ describe('OCI images, pulled and unpacked by skopeo and umoci', { timeout: 120_0
       const { release } = source.stall();
       const late = pull(`${source.host}/late`);
       await until('it has begun', () => readdirSync(join(cacheDirectory, 'work')).length > 0);
-      assert.equal(await images.clean(new Set()), undefined);
+      assert.equal(await images.clean(() => new Set()), undefined);
       assert.equal(roots().length, 1);
       release();
       await late;
-      assert.equal((await images.clean(new Set()))?.removed.length, 1);
+      assert.equal((await images.clean(() => new Set()))?.removed.length, 1);
       assert.ok(existsSync(join((await late).root.path, 'bin/sh')));
     });
 

@@ -58,10 +58,12 @@ export interface ImageStore {
   /** Fetches an image as its reference has it now. @throws ImageError `image_invalid`, `image_pull_failed` */
   pull(reference: string, options: PullOptions): Promise<ImageRoot>;
   /**
-   * Brings the cache back within its bound, leaving the images with these digests, and resolves with what went and with the bytes that stay. Puts it off while
+   * Brings the cache back within its bound, leaving the images with these digests (asked for only if something must go), and resolves with what went and with the bytes that stay. Puts it off while
    * images are pulled, and resolves with nothing then: to be called again afterwards.
    */
-  clean(used: ReadonlySet<string>): Promise<{ removed: RemovedImage[]; bytes: number; maxBytes: number } | undefined>;
+  clean(
+    used: () => ReadonlySet<string>,
+  ): Promise<{ removed: RemovedImage[]; bytes: number; maxBytes: number } | undefined>;
 }
 
 /**

@@ -55,7 +55,9 @@ describe('limits of a Pod', () => {
   });
 
   it('an amount that is none is refused', () => {
-    assert.throws(() => limitsOf(pod([container('one', { memory: '64 MB' })])), /"64 MB" is no amount/);
+    const of = pod([container('one', { memory: '64 MB' })]);
+    assert.throws(() => limitsOf(of), /"64 MB" is no amount/);
+    assert.equal(limitsCondition(of, {})?.reason, 'InvalidQuantity');
   });
 
   it('what the machine can not bound is said, with the cause', () => {

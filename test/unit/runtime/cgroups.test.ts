@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createCgroups } from '../../../src/engine/runtime/cgroups/index.ts';
 
@@ -79,6 +79,19 @@ describe('cgroups', () => {
       return context.skip(`no cgroups here: ${Object.values(cgroups.problems).join(', ')}`);
     }
     const joining = await cgroups.make('b2', { memoryBytes: 32 * 2 ** 20 });
+    const [shell = '', ...words] = cgroups.withoutMemoryBound('b2');
+    const bounds = 'cat memory.limit_in_bytes memory.memsw.limit_in_bytes memory.max 2>/dev/null; true';
+    const read = (...before: string[]) => {
+      const [file = '', ...line] = [...before, '/bin/sh', '-c', bounds];
+      return spawnSync(file, line, { encoding: 'utf8', cwd: dirname(words[3] ?? '') })
+        .stdout.trim()
+        .split('\n');
+    };
+    assert.ok(read(shell, ...words).every((bound) => bound === 'max' || Number(bound) > 2 ** 60));
+    assert.ok(
+      read().every((bound) => Number(bound) === 32 * 2 ** 20),
+      'they are back',
+    );
     const greedy = `${joining}exec ${process.execPath} -e 'const kept = []; for (;;) kept.push(Buffer.alloc(1 << 20, 1))'`;
     const { signal } = spawnSync('/bin/sh', ['-c', greedy]);
     assert.equal(signal, 'SIGKILL');

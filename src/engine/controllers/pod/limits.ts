@@ -2,6 +2,7 @@ import { type Container, LIMITS_ENFORCED_CONDITION, type Pod } from '../../../ku
 import type { ContainerRuntime, ResourceLimits } from '../../runtime/index.ts';
 import type { WantedCondition } from '../conditions.ts';
 import { quantityValue } from './quantity.ts';
+import type { PodRefusedError } from './refusals.ts';
 
 type Bounded = 'memory' | 'cpu';
 
@@ -28,6 +29,17 @@ export function limitsCondition(pod: Pod, problems: ContainerRuntime['limitProbl
     ),
   );
   if (named.size === 0) return undefined;
+  try {
+    return kept(pod, named, problems);
+  } catch (error) {
+    // It does not run; why not, its container says as well.
+    const { message } = error as PodRefusedError;
+    return { type: LIMITS_ENFORCED_CONDITION, status: 'False', reason: 'InvalidQuantity', message };
+  }
+}
+
+/** @throws PodRefusedError for an amount that can't be read */
+function kept(pod: Pod, named: ReadonlySet<string>, problems: ContainerRuntime['limitProblems']): WantedCondition {
   const unkept = [...named].flatMap((name) => {
     if (name !== 'memory' && name !== 'cpu')
       return [{ reason: 'NotSupported', message: `${name}: the engine does not know it` }];

@@ -6,7 +6,7 @@ export interface CleaningOptions {
   /** Bytes of files and blobs that may stay. */
   maxBytes: number;
   /** Digests of images that sandboxes use, running or paused: they stay whatever they take. */
-  used: ReadonlySet<string>;
+  used(): ReadonlySet<string>;
   nowMs: number;
 }
 
@@ -21,7 +21,7 @@ export async function cleanCache(
   cache: ImageCache,
   options: CleaningOptions,
 ): Promise<{ removed: RemovedImage[]; bytes: number }> {
-  const { maxBytes, used, nowMs } = options;
+  const { maxBytes, nowMs } = options;
   const images = cache.images().sort((left, right) => left.usedAtMs - right.usedAtMs);
   const blobs = cache.blobs();
   const users = new Map<string, number>();
@@ -34,6 +34,7 @@ export async function cleanCache(
   };
   for (const digest of blobs.keys()) if (bytes > maxBytes && !users.has(digest)) discard(digest);
   const removed: RemovedImage[] = [];
+  const used = bytes > maxBytes ? options.used() : new Set<string>();
   for (const { image, blobs: own, usedAtMs } of images) {
     const { digest, id, sizeBytes } = image.pulled;
     if (bytes <= maxBytes) break;

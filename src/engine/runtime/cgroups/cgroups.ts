@@ -41,9 +41,15 @@ const MOST_TASKS = 16_384;
 /** Exit code of a script that could not enter its group. */
 export const NOT_JOINED = 125;
 const REMOVE_TIMEOUT_MS = 5000;
-/** `<file> <value> <command …>`: the bound comes back whatever becomes of the command, and of the engine. */
-const UNBOUNDED_SCRIPT =
-  'file=$1; bound=$(cat "$file"); echo "$2" > "$file"; shift 2; "$@"; code=$?; echo "$bound" > "$file"; exit $code';
+/** `<bound> <bound with swap> <no bound> <command …>`: the bounds come back whatever becomes of the command, and of the engine. */
+const UNBOUNDED_SCRIPT = `bound=$1; swap=$2; none=$3; shift 3
+value=$(cat "$bound")
+[ -e "$swap" ] && echo "$none" > "$swap"
+echo "$none" > "$bound"
+"$@"; code=$?
+echo "$value" > "$bound"
+[ -e "$swap" ] && echo "$value" > "$swap"
+exit $code`;
 
 /** Cgroups in directories called `name`. */
 export function createCgroups(name: string, mountInfo?: string): Cgroups {
@@ -84,8 +90,12 @@ export function createCgroups(name: string, mountInfo?: string): Cgroups {
 
     withoutMemoryBound: (id) => {
       if (memory === undefined || !existsSync(join(memory.directory, id))) return [];
-      const [file, none] = memory.version === 1 ? ['memory.limit_in_bytes', '-1'] : ['memory.max', 'max'];
-      return ['/bin/sh', '-c', UNBOUNDED_SCRIPT, 'unbounded', join(memory.directory, id, file), none];
+      const path = (file: string) => join(memory.directory, id, file);
+      const bounds =
+        memory.version === 1
+          ? [path('memory.limit_in_bytes'), path('memory.memsw.limit_in_bytes'), '-1']
+          : [path('memory.max'), '', 'max'];
+      return ['/bin/sh', '-c', UNBOUNDED_SCRIPT, 'unbounded', ...bounds];
     },
 
     wasOutOfMemory: (id) => {
