@@ -8,6 +8,7 @@ import {
   isLoopback,
   parseListenAddress,
   type Settings,
+  tracesUrl,
 } from '../config/index.ts';
 import {
   createHttpResourceClient,
@@ -24,13 +25,14 @@ import {
   startRouter,
   startRouterWithWorkers,
 } from '../router/index.ts';
-import { createLineWriter, type LineWriter } from '../telemetry/index.ts';
+import { createLineWriter, type LineWriter, startTraces, type Traces } from '../telemetry/index.ts';
 import { report } from './report.ts';
 import { configuredIdentity, type UpFiles } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
 import { configuredSandboxTls, configuredTls } from './router-tls.ts';
 import { addSettingOptions, type SettingsSource, settingsSourceFrom } from './setting-options.ts';
 import { untilSignal } from './signals.ts';
+import { packageVersion } from './version.ts';
 
 /** `sandbox-router serve`: the router in front of a cluster. */
 export function serveCommand(): Command {
@@ -43,9 +45,10 @@ async function serve(source: SettingsSource): Promise<void> {
   const stopAsked = untilSignal();
   if (cluster.isWorker) {
     // It ends when the primary says so: signals of a terminal reach both.
-    const options = routerOptions(source, source.settings.kubeconfig, undefined);
+    const traces = await configuredTraces(source.settings);
+    const options = routerOptions(source, source.settings.kubeconfig, undefined, traces);
     await runWorker(sharedAmong(options, source.settings.workers));
-    await closeLogs(options);
+    await closeTelemetry(options, LAST_SPANS_MS);
     return;
   }
   const router = await startConfiguredRouter(source, source.settings.kubeconfig, undefined);
@@ -61,13 +64,16 @@ export async function startConfiguredRouter(
   upFiles: UpFiles | undefined,
 ): Promise<Router> {
   const { workers } = source.settings;
-  const options = routerOptions(source, kubeconfig, upFiles);
+  // Requests are the workers' where there are any, and so are their traces.
+  const traces = workers === 0 ? await configuredTraces(source.settings) : undefined;
+  const options = routerOptions(source, kubeconfig, upFiles, traces);
   const router = await (workers === 0 ? startRouter(options) : startRouterWithWorkers(options, workerCount(workers)));
   return {
     ...router,
     close: async () => {
+      const drainedAtMs = performance.now() + options.shutdownDelayMs + options.drainTimeoutMs;
       await router.close();
-      await closeLogs(options);
+      await closeTelemetry(options, Math.max(LAST_SPANS_MS, drainedAtMs - performance.now()));
     },
   };
 }
@@ -101,6 +107,7 @@ function routerOptions(
   source: SettingsSource,
   kubeconfig: string | undefined,
   upFiles: UpFiles | undefined,
+  traces: Traces | undefined,
 ): RouterOptions {
   const { settings } = source;
   const listen = parseListenAddress(settings.listen);
@@ -142,6 +149,7 @@ function routerOptions(
     replicaNamespace: upFiles === undefined ? settings.leaseNamespace : undefined,
     maxBodyBytes: settings.maxBodyBytes,
     rateLimitFields: settings.rateLimitFields === 'always',
+    traces,
     audit,
     shutdownDelayMs: settings.shutdownDelayMs,
     drainTimeoutMs: settings.drainTimeoutMs,
@@ -152,9 +160,25 @@ function routerOptions(
   };
 }
 
-/** Writes what is still to be written. */
-async function closeLogs({ audit, accessLog }: RouterOptions): Promise<void> {
-  await Promise.all([audit?.close(), accessLog?.close()]);
+/** For the last spans where the drain took all of its time, and in workers. */
+const LAST_SPANS_MS = 1000;
+
+/** Writes what is still to be written, and sends what is still to be sent within the time given. */
+async function closeTelemetry({ audit, accessLog, traces }: RouterOptions, timeoutMs: number): Promise<void> {
+  await Promise.all([audit?.close(), accessLog?.close(), traces?.close(timeoutMs)]);
+}
+
+/** @throws ConfigError where traces can't go where they are to go */
+async function configuredTraces({ tracesEndpoint, tracesRatio }: Settings): Promise<Traces | undefined> {
+  let url: string | undefined;
+  try {
+    url = tracesUrl(tracesEndpoint, process.env);
+  } catch (error) {
+    throw new ConfigError((error as Error).message);
+  }
+  if (url === undefined) return undefined;
+  const failed = (error: Error) => report('sending traces', error);
+  return await startTraces({ url, ratio: tracesRatio, version: packageVersion, failed });
 }
 
 /** Where audit lines go, if anywhere; the file is opened anew at SIGHUP. @throws ConfigError if it can not be opened */

@@ -6,6 +6,7 @@ export { type ConfiguredCommand, flagOf, type Setting, variableOf } from './sett
 export { type Settings, settings } from './settings.ts';
 export type { SandboxLimits, TenantLimits, TenantSettings } from './tenants.ts';
 export { DEFAULT_TIMEOUTS, parseTimeoutList, type Timeouts } from './timeouts.ts';
+export { tracesUrl } from './trace-settings.ts';
 export {
   isLoopback,
   nearest,

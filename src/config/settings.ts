@@ -7,6 +7,7 @@ import { boolean, countOrZero, duration, durationOrNever, listenAddress, oneOf, 
 import { all, define, routers, type Setting } from './setting.ts';
 import { parseTenants, type TenantSettings } from './tenants.ts';
 import { someTimeouts, type Timeouts } from './timeouts.ts';
+import { traceSettings } from './trace-settings.ts';
 import { wakeSettings } from './wake-settings.ts';
 
 /** Every setting, in the order of help texts. */
@@ -124,6 +125,7 @@ export const settings = {
     commands: routers,
     parse: text,
   }),
+  ...traceSettings,
   sandboxSelector: define<string | undefined>({
     key: 'sandboxSelector',
     description: 'label selector of the Sandboxes to serve (default: all)',

@@ -11,6 +11,7 @@ export function accessLine({
   credentialId,
   problem,
   requestId,
+  trace,
 }: RequestOutcome): string {
   return JSON.stringify({
     time: new Date().toISOString(),
@@ -24,5 +25,6 @@ export function accessLine({
     credential: credentialId,
     code: problem?.code,
     requestId,
+    traceId: trace?.traceId,
   });
 }

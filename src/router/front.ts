@@ -141,6 +141,7 @@ export function createFront(
     maxBodyBytes: options.maxBodyBytes,
     timeouts: options.timeouts,
     rateLimitFields: options.rateLimitFields,
+    traces: options.traces,
     finished: account,
     report: options.report,
   });
@@ -148,6 +149,7 @@ export function createFront(
   const auditTimer = audit && setInterval(audit.settle, AUDIT_INTERVAL_MS).unref();
   const metrics = createRouterMetrics({
     auditLinesDropped: () => options.audit?.droppedLines() ?? 0,
+    traceSpansDropped: () => options.traces?.droppedSpans() ?? 0,
     inFlight: proxy.inFlight,
     held: waker.heldCount,
     heldBytes: waker.heldBytes,

@@ -1,6 +1,6 @@
 import type { Http2Settings, Timeouts } from '../config/index.ts';
 import type { HttpResourceClient } from '../kubernetes/index.ts';
-import type { LineWriter } from '../telemetry/index.ts';
+import type { LineWriter, Traces } from '../telemetry/index.ts';
 import type { SandboxTls, SleepLimits } from './forward/index.ts';
 import type { TlsOptions } from './front-listener.ts';
 import type { Identity, Links, OwnConnections, ScopedTokenKey } from './identity/index.ts';
@@ -64,6 +64,8 @@ export interface FrontOptions {
   maxBodyBytes: number;
   /** Whether every answer carries the RateLimit header fields, not refusals alone. */
   rateLimitFields: boolean;
+  /** Undefined makes no traces: headers of callers' traces pass through then. */
+  traces: Traces | undefined;
   /** Undefined keeps no audit log. */
   audit: LineWriter | undefined;
   /** Between turning unready and refusing connections, so that load balancers send nothing more. */

@@ -27,6 +27,7 @@ export interface RouterGauges {
   unenforcedPods(): number;
   configurationRefused(): number;
   auditLinesDropped(): number;
+  traceSpansDropped(): number;
 }
 
 const BUCKETS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 180_000];
@@ -145,6 +146,16 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     collect() {
       this.reset();
       this.inc(gauges.auditLinesDropped());
+    },
+  });
+
+  new Counter({
+    name: 'sandbox_router_trace_spans_dropped_total',
+    help: 'Spans of traces that were lost because their receiver could not be reached or was too slow.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(gauges.traceSpansDropped());
     },
   });
 

@@ -49,6 +49,11 @@ const VALUE_SETS = {
     'settings.heldTotal=10000000',
     'settings.accessLog=false',
     'settings.holdTimeout=1m30s',
+    'settings.tracesEndpoint=http://collector:4318',
+    'settings.tracesRatio=0.25',
+    'extraEnv[0].name=OTEL_EXPORTER_OTLP_HEADERS',
+    'extraEnv[0].valueFrom.secretKeyRef.name=otlp',
+    'extraEnv[0].valueFrom.secretKeyRef.key=headers',
     'image.repository=example.com/sandbox-router',
     'image.tag=test',
     'image.pullPolicy=Always',
@@ -197,6 +202,7 @@ describe('deploy/', {
       ['wakes.enabled=true', /wakes/],
       ['settings.holdTime=5s', /holdTime/],
       ['settings.holdTimeout=soon', /holdTimeout/],
+      ['settings.tracesRatio=2', /tracesRatio/],
       ['namespaces={Tenant_A}', /namespaces/],
       ['service.type=ExternalName', /service/],
       ['podLabels.app=other', /podLabels/],
@@ -222,7 +228,10 @@ describe('deploy/', {
         SANDBOX_ROUTER_BASE_DOMAIN: 'sandboxes.example.com',
         SANDBOX_ROUTER_HELD_TOTAL: '10000000',
         SANDBOX_ROUTER_HOLD_TIMEOUT: '1m30s',
+        SANDBOX_ROUTER_TRACES_ENDPOINT: 'http://collector:4318',
+        SANDBOX_ROUTER_TRACES_RATIO: '0.25',
         SANDBOX_ROUTER_TRUSTED_PROXIES: '10.0.0.0/8,fd00::/8',
+        OTEL_EXPORTER_OTLP_HEADERS: undefined,
       });
     });
   });

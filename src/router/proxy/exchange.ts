@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Timeouts } from '../../config/index.ts';
+import type { RequestTrace } from '../../telemetry/index.ts';
 import type { SandboxAddress } from '../address/index.ts';
 import type { ScannedHeaders } from '../forward/index.ts';
 import type { Principal } from '../identity/index.ts';
@@ -28,6 +29,8 @@ export interface RequestOutcome {
   /** Path that the sandbox gets, without its query. */
   path(): string;
   intent: Intent | undefined;
+  /** Undefined where requests are not traced. */
+  trace: RequestTrace | undefined;
 }
 
 /** What finding its way made of a request. */
@@ -79,6 +82,7 @@ export class Exchange implements RequestOutcome, Use {
   tenant: string | undefined = undefined;
   route: Route | undefined = undefined;
   intent: Intent | undefined = undefined;
+  trace: RequestTrace | undefined = undefined;
   /** Path and query as the sandbox gets them. */
   rest = '';
   /** Whether the right to be here came by itself (cookie, certificate): the client's `Authorization` is the sandbox's then. */

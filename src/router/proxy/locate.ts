@@ -82,6 +82,7 @@ export function createLocate(options: LocateOptions): { locate: Locate; relocate
         detail: `Bodies may have ${options.maxBodyBytes} bytes, this one has ${scanned.contentLength}.`,
       });
     exchange.sandbox = address.sandbox;
+    if (exchange.trace !== undefined) exchange.trace.form = address.form;
     const { identity } = options;
     const { tokenQuery } = options.ambient;
     const inQuery = tokenQuery === undefined ? undefined : takeQueryToken(address.rest, tokenQuery);
@@ -243,6 +244,7 @@ export function createLocate(options: LocateOptions): { locate: Locate; relocate
     const { request } = exchange;
     const { pod, waitedMs, wake } = await approach(options.waker, options.asleep, {
       ...wakeRequestOf(options, exchange, principal, route, port),
+      joined: ({ phases }) => exchange.trace?.waitsFor(phases),
       method: request.method ?? 'GET',
       path: address.rest,
       intent,

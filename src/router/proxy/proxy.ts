@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Timeouts } from '../../config/index.ts';
+import type { Traces } from '../../telemetry/index.ts';
 import { BrowserRedirect, REDIRECT_HEADERS } from '../browser/index.ts';
 import {
   addForwardingHeaders,
@@ -37,6 +38,8 @@ export interface ProxyOptions extends LocateOptions {
   rateLimitFields: boolean;
   /** Where neither tenant nor sandbox has others. */
   timeouts: Timeouts;
+  /** Undefined makes no traces. */
+  traces: Traces | undefined;
   finished(outcome: RequestOutcome): void;
   /** Told of failures that are the router's own. */
   report(what: string, error: unknown): void;
@@ -52,9 +55,10 @@ export interface SandboxProxy {
 /** A proxy over the given parts; it keeps no state of its own but a count. */
 export function createProxy(options: ProxyOptions): SandboxProxy {
   const { locate, relocate } = createLocate(options);
+  const { traces } = options;
   let inFlight = 0;
 
-  function upstreamHeaders({ request, ambient }: Exchange, { address, scanned }: Target): string[] {
+  function upstreamHeaders({ request, ambient, trace }: Exchange, { address, scanned, pod, port }: Target): string[] {
     const headers = scanned.upstream;
     // The credential that was used stays here; the client's own goes on where another header carried ours.
     if (
@@ -71,6 +75,7 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       address.prefix,
       options.proxies,
     );
+    if (trace !== undefined) trace.forward(headers, pod.address, port);
     return headers;
   }
 
@@ -94,12 +99,18 @@ export function createProxy(options: ProxyOptions): SandboxProxy {
       inFlight--;
       if (exchange.usage !== undefined) options.limits.leave(exchange.usage);
       options.finished(exchange);
+      if (exchange.trace === undefined) return;
+      exchange.trace.end(exchange);
+      // A tunnel keeps its exchange.
+      exchange.trace = undefined;
     },
   };
 
   function begin(request: IncomingMessage): Exchange {
     inFlight++;
-    return new Exchange(request, performance.now(), accounting);
+    const exchange = new Exchange(request, performance.now(), accounting);
+    if (traces !== undefined) exchange.trace = traces.begin(request, exchange.startedAtMs);
+    return exchange;
   }
 
   function closeTunnelWith(socket: Duplex, tenant: Tenant, route: Route): void {

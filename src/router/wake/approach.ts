@@ -29,6 +29,8 @@ export interface Approach extends WakeRequest {
   signal: AbortSignal;
   /** Takes a place among those that the tenant may have held, or says why not; what it gives is called when the wait is over. */
   held(): Problem | (() => void);
+  /** Told which wake it waits for. */
+  joined(wake: Wake): void;
 }
 
 /** A pod, and the wake that made it ready. */
@@ -52,6 +54,7 @@ export async function approach(waker: Waker, asleep: AsleepAnswers, request: App
   const joined = waker.join(request);
   if ('problem' in joined) throw new ProblemError(joined.problem);
   const { wake } = joined;
+  request.joined(wake);
   const { preferences } = request;
   const longestMs = Math.max(0, waker.longestHoldMs(request.callerTimeoutMs, preferences) - request.spentMs);
   if (preferences.respondAsync) {

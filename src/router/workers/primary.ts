@@ -136,6 +136,7 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
     tableAgeSeconds: () => cluster.ageMs() / 1000,
     unenforcedPods: cluster.unenforcedCount,
     auditLinesDropped: () => 0,
+    traceSpansDropped: () => 0,
     configurationRefused: () => (options.configurationRefusal() === undefined ? 0 : 1),
   });
   const sharing = startLimitSharing({

@@ -44,7 +44,7 @@ SANDBOX_ROUTER_{{ snakecase . | upper }}
 {{- /* A setting's value as the text of a variable. Numbers reach templates as floats, and a large one would print as 1e+07. */ -}}
 {{- define "sandbox-router.text" -}}
 {{- if kindIs "slice" .value }}{{ join "," .value }}
-{{- else if kindIs "float64" .value }}{{ int64 .value }}
+{{- else if and (kindIs "float64" .value) (eq .value (floor .value)) }}{{ int64 .value }}
 {{- else }}{{ .value }}
 {{- end }}
 {{- end }}

@@ -63,6 +63,7 @@ export function createRequests(cluster: FakeCluster, clock: Clock) {
       signal: leaving.signal,
       mayWake: kind !== 'noWake',
       held: () => () => {},
+      joined: () => {},
     });
   }
 
