@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import WebSocket from 'ws';
 import { createHttpResourceClient, loadKubeConfig, SANDBOXES, type Sandbox } from '../src/kubernetes/index.ts';
 import { projectRoot } from '../test/support/checkout.ts';
 import { freePort } from '../test/support/free-port.ts';
+import { programSandbox } from '../test/support/program-sandbox.ts';
 import { startServe, writeKeys } from '../test/support/serve.ts';
 import { until } from '../test/support/until.ts';
 import { startUp } from '../test/support/up.ts';
@@ -112,30 +113,6 @@ async function isIn(client: ReturnType<typeof createHttpResourceClient>, name: s
 }
 
 async function sleeper(name: string): Promise<Sandbox> {
-  const source = readFileSync(join(projectRoot, 'test/support/sleeper-app.mjs'), 'utf8');
   const port = await freePort();
-  return {
-    apiVersion: 'agents.x-k8s.io/v1beta1',
-    kind: 'Sandbox',
-    metadata: { name, namespace: 'default' },
-    spec: {
-      podTemplate: {
-        metadata: { labels: { 'sandbox-router/egress': 'none' } },
-        spec: {
-          containers: [
-            {
-              name: 'sleeper',
-              image: 'sandbox-router.local/toolbox',
-              command: ['sh', '-c', 'exec "$SANDBOX_ROUTER_NODE" --input-type=module -e "$APP_SOURCE"'],
-              env: [
-                { name: 'APP_SOURCE', value: source },
-                { name: 'SLEEPER_PORT', value: String(port) },
-              ],
-              ports: [{ name: 'http', containerPort: port }],
-            },
-          ],
-        },
-      },
-    },
-  } as Sandbox;
+  return programSandbox({ name, program: 'sleeper-app.mjs', port, environment: { SLEEPER_PORT: String(port) } });
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,6 +9,7 @@ import { createHttpResourceClient, loadKubeConfig, type Sandbox } from '../../sr
 import { createReady } from '../integration/world.ts';
 import { projectRoot } from '../support/checkout.ts';
 import { freePort } from '../support/free-port.ts';
+import { programSandbox } from '../support/program-sandbox.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
@@ -55,33 +56,8 @@ async function browserWorld(flags: string[], names: string[]): Promise<BrowserWo
 
 async function appSandbox(name: string): Promise<Sandbox> {
   const port = await freePort();
-  const source = readFileSync(join(projectRoot, 'test/support/browser-app.mjs'), 'utf8');
-  return {
-    apiVersion: 'agents.x-k8s.io/v1beta1',
-    kind: 'Sandbox',
-    metadata: { name, namespace: 'default' },
-    spec: {
-      podTemplate: {
-        metadata: { labels: { 'sandbox-router/egress': 'none' } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          containers: [
-            {
-              name: 'app',
-              image: 'sandbox-router.local/toolbox',
-              command: ['sh', '-c', 'exec "$SANDBOX_ROUTER_NODE" --input-type=module -e "$APP_SOURCE"'],
-              env: [
-                { name: 'APP_SOURCE', value: source },
-                { name: 'APP_PORT', value: String(port) },
-                { name: 'APP_NAME', value: name },
-              ],
-              ports: [{ name: 'http', containerPort: port }],
-            },
-          ],
-        },
-      },
-    },
-  } as Sandbox;
+  const environment = { APP_PORT: String(port), APP_NAME: name };
+  return programSandbox({ name, program: 'browser-app.mjs', port, environment });
 }
 
 /** Everything that an ordinary application does, from its first page on. */

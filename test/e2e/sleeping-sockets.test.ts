@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -17,6 +17,7 @@ import {
 import { takePodSnapshot } from '../../src/router/wake/idle/pod-snapshot.ts';
 import { createReady, pause } from '../integration/world.ts';
 import { projectRoot } from '../support/checkout.ts';
+import { programSandbox } from '../support/program-sandbox.ts';
 import { rawClient } from '../support/raw-connection.ts';
 import { until } from '../support/until.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
@@ -26,31 +27,8 @@ const CHROMIUM = '/usr/bin/chromium';
 const ROUNDS = Number(process.env.SLEEP_ROUNDS ?? 5);
 
 /** A sandbox that runs support/sleeper-app.mjs. */
-function sleeper(name: string, annotations: Record<string, string> = {}): Sandbox {
-  const source = readFileSync(join(projectRoot, 'test/support/sleeper-app.mjs'), 'utf8');
-  return {
-    apiVersion: 'agents.x-k8s.io/v1beta1',
-    kind: 'Sandbox',
-    metadata: { name, namespace: 'default', annotations },
-    spec: {
-      podTemplate: {
-        metadata: { labels: { 'sandbox-router/egress': 'none' } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          containers: [
-            {
-              name: 'sleeper',
-              image: 'sandbox-router.local/toolbox',
-              command: ['sh', '-c', 'exec "$SANDBOX_ROUTER_NODE" --input-type=module -e "$APP_SOURCE"'],
-              env: [{ name: 'APP_SOURCE', value: source }],
-              ports: [{ name: 'http', containerPort: 8888 }],
-            },
-          ],
-        },
-      },
-    },
-  } as Sandbox;
-}
+const sleeper = (name: string, annotations: Record<string, string> = {}): Sandbox =>
+  programSandbox({ name, program: 'sleeper-app.mjs', port: 8888, environment: {}, metadata: { annotations } });
 
 describe('connections that sleep with their sandbox, in gVisor', { timeout: 120_000 }, () => {
   let up: RunningUp;

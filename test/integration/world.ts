@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSandboxController } from '../../src/engine/controllers/index.ts';
@@ -13,6 +13,7 @@ import {
 } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../support/checkout.ts';
 import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
+import { programSandbox } from '../support/program-sandbox.ts';
 import { type NodeStart, type ServeProcess, startServe, writeKeys } from '../support/serve.ts';
 import { type StandInKubelet, startStandInKubelet } from '../support/stand-in-kubelet.ts';
 import { until } from '../support/until.ts';
@@ -134,34 +135,8 @@ export function echoSandbox(
   name: string,
   more: { namespace?: string; metadata?: object; spec?: object } = {},
 ): Sandbox {
-  const source = readFileSync(join(projectRoot, 'test/support/echo-program.mjs'), 'utf8');
-  return {
-    apiVersion: 'agents.x-k8s.io/v1beta1',
-    kind: 'Sandbox',
-    metadata: { name, namespace: more.namespace ?? 'default', ...more.metadata },
-    spec: {
-      podTemplate: {
-        metadata: { labels: { 'sandbox-router/egress': 'none' } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          containers: [
-            {
-              name: 'echo',
-              image: 'sandbox-router.local/toolbox',
-              command: ['sh', '-c', 'exec "$SANDBOX_ROUTER_NODE" --input-type=module -e "$ECHO_SOURCE"'],
-              env: [
-                { name: 'ECHO_SOURCE', value: source },
-                { name: 'ECHO_PORT', value: String(ECHO_PORT) },
-                { name: 'ECHO_NAME', value: name },
-              ],
-              ports: [{ name: 'http', containerPort: ECHO_PORT }],
-            },
-          ],
-        },
-      },
-      ...more.spec,
-    },
-  } as Sandbox;
+  const environment = { ECHO_PORT: String(ECHO_PORT), ECHO_NAME: name };
+  return programSandbox({ name, program: 'echo-program.mjs', port: ECHO_PORT, environment, ...more });
 }
 
 /** Creates a sandbox and waits until it is Ready. */
