@@ -55,7 +55,13 @@ const USERS = ['admin', 'router', 'tenant-a', 'tenant-b'] as const;
 
 /** Starts etcd and kube-apiserver on free loopback ports and creates the CRDs. Takes about 5 s. */
 export async function startKubeApiServer(
-  options: { kinds?: (kind: { group: string }) => boolean; apiFlags?: readonly string[] } = {},
+  options: {
+    kinds?: (kind: { group: string }) => boolean;
+    apiFlags?: readonly string[];
+    /** The store is spoken to without a proxy between, which then cuts nothing. */
+    directStore?: boolean;
+    environment?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<KubeApiServer> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-kube-'));
   const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
@@ -77,19 +83,24 @@ export async function startKubeApiServer(
   const tokenLines = [...tokens].map(
     ([user, token]) => `${token},${user},${user},"${user === 'admin' ? 'system:masters' : `group-${user}`}"`,
   );
-  const etcd = start(directory, 'etcd', [
-    `--data-dir=${join(directory, 'etcd')}`,
-    `--listen-client-urls=${etcdUrl}`,
-    `--advertise-client-urls=${etcdUrl}`,
-    `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
-    `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
-    `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
-    '--unsafe-no-fsync',
-    '--log-level=error',
-  ]);
+  const etcd = start(
+    directory,
+    'etcd',
+    [
+      `--data-dir=${join(directory, 'etcd')}`,
+      `--listen-client-urls=${etcdUrl}`,
+      `--advertise-client-urls=${etcdUrl}`,
+      `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+      '--unsafe-no-fsync',
+      '--log-level=error',
+    ],
+    options.environment,
+  );
   const storeProxy = await startCuttableProxy(etcdPort);
   const commandLine = [
-    `--etcd-servers=http://127.0.0.1:${storeProxy.port}`,
+    `--etcd-servers=${options.directStore === true ? etcdUrl : `http://127.0.0.1:${storeProxy.port}`}`,
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
     `--secure-port=${apiPort}`,
@@ -132,7 +143,7 @@ export async function startKubeApiServer(
   const client = createHttpResourceClient(loadKubeConfig({ path: kubeconfigPath }));
 
   async function startApi(): Promise<void> {
-    const child = start(directory, 'kube-apiserver', commandLine);
+    const child = start(directory, 'kube-apiserver', commandLine, options.environment);
     api = child;
     await until(
       'the API server answers',
@@ -219,9 +230,18 @@ const NAMESPACE: ResourceType = {
   namespaced: false,
 };
 
-function start(directory: string, tool: string, commandLine: string[]): ChildProcess {
+function start(
+  directory: string,
+  tool: string,
+  commandLine: string[],
+  environment: Readonly<Record<string, string>> = {},
+): ChildProcess {
   const log = openSync(join(directory, `${tool}.log`), 'a');
-  const child = spawn(toolPath(tool), commandLine, { cwd: directory, stdio: ['ignore', log, log] });
+  const child = spawn(toolPath(tool), commandLine, {
+    cwd: directory,
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...environment },
+  });
   // A test run that is killed must not leave servers behind.
   process.once('exit', () => child.kill('SIGKILL'));
   return child;
