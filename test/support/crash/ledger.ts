@@ -98,11 +98,11 @@ export function createLedger(): Ledger {
         const object = await find(entry.type, entry.key);
         const found = entry.fact.read(object);
         const possible = [entry.acknowledged, ...entry.unanswered];
+        const revision = Number(object?.metadata.resourceVersion ?? entry.revision);
         assert.ok(
           !entry.known || possible.includes(found),
-          `${id} is ${found}, and can only be ${possible.join(' or ')}`,
+          `${id} is ${found} at version ${revision}, and can only be ${possible.join(' or ')}, acknowledged at ${entry.revision}`,
         );
-        const revision = Number(object?.metadata.resourceVersion ?? entry.revision);
         assert.ok(revision >= entry.revision, `${id} is at version ${revision}, was acknowledged at ${entry.revision}`);
         if (found === undefined) entries.delete(id);
         else Object.assign(entry, { acknowledged: found, known: true, unanswered: new Set() });
