@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -175,6 +175,31 @@ describe('pods of OCI images, in gVisor', { timeout: 400_000 }, () => {
     up = await startUp({ directory: projectRoot, stateDirectory });
     await ready('late');
     assert.equal(await (await up.request('/late/')).text(), 'late');
+  });
+
+  it('a cache that has too much lets go of what no sandbox uses, running or paused, and the node tells of it', async () => {
+    registry.push('team/gone', 'v1', imageOf([base, page('gone')], server));
+    await up.apply(sandbox('gone', `${registry.host}/team/gone:v1`));
+    await ready('gone');
+    await up.kubectl('delete', 'sandbox', 'gone', '--wait');
+    await command('pause', 'web');
+    await up.kill();
+    const roots = join(stateDirectory, 'engine/images/roots');
+    const longAgo = Date.now() / 1000 - 600;
+    for (const root of readdirSync(roots)) utimesSync(join(roots, root, 'image.json'), longAgo, longAgo);
+    const bounded = ['npm', 'start', '--', '--image-cache-bytes', '0'];
+    up = await startUp({ directory: projectRoot, stateDirectory, command: bounded });
+    const messages = ['-o', 'jsonpath={range .items[*]}{.message}{"\\n"}{end}'];
+    const removed = await until('the node tells of it', async () => {
+      const ofNode = ['--field-selector', 'involvedObject.kind=Node,reason=ImageRemoved'];
+      const text = await up.kubectl('get', 'events', ...ofNode, ...messages);
+      return text.includes('team/gone') && text;
+    });
+    for (const name of ['web', 'late']) assert.ok(!removed.includes(`${registry.host}/team/${name}@`), removed);
+    assert.equal(await (await up.request('/late/')).text(), 'late');
+    assert.equal((await up.request('/web/')).status, 200);
+    await up.apply(sandbox('gone', `${registry.host}/team/gone:v1`));
+    await ready('gone');
   });
 
   function sandbox(name: string, image: string, container: object = {}, spec: object = {}) {
