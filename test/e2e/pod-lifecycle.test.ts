@@ -48,7 +48,8 @@ describe('hooks of containers, in gVisor', { timeout: 300_000 }, () => {
     );
     await up.kubectl('wait', '--for=condition=Ready', 'sandbox/ordered', '--timeout=60s');
     assert.ok(BigInt(evidence('hook-over') ?? 0) > 0n);
-    assert.ok(BigInt(evidence('second-begun') ?? 0) > BigInt(evidence('hook-over') ?? 0));
+    const begun = await until('the second one has begun', () => evidence('second-begun')?.trim());
+    assert.ok(BigInt(begun) > BigInt(evidence('hook-over') ?? 0));
     await up.kubectl('delete', 'sandbox', 'ordered', '--wait');
   });
 
@@ -98,13 +99,13 @@ describe('hooks of containers, in gVisor', { timeout: 300_000 }, () => {
       sandbox(
         'endless',
         [{ ...container('main'), lifecycle: { preStop: exec('touch /evidence/endless; sleep 1000') } }],
-        1,
+        5,
       ),
     );
     await up.kubectl('wait', '--for=condition=Ready', 'sandbox/endless', '--timeout=60s');
     const deletedAt = performance.now();
     await up.kubectl('delete', 'pod', 'endless');
-    assert.ok(performance.now() - deletedAt < 20_000, 'far from 1000 s');
+    assert.ok(performance.now() - deletedAt < 60_000, 'far from 1000 s');
     assert.ok(evidence('endless') !== undefined, 'it was begun');
     await up.kubectl('delete', 'sandbox', 'endless', '--wait');
   });
