@@ -90,7 +90,12 @@ export function createFront(
       : setInterval(() => {
           stale = cluster.ageMs() > options.maxTableAgeMs;
         }, STALE_CHECK_MS);
-  const ledger = createLedger({ client: options.client, reporter: hostname(), failed: options.report });
+  const ledger = createLedger({
+    client: options.client,
+    reporter: hostname(),
+    recorded: (type, via) => metrics.event(type, via),
+    failed: options.report,
+  });
   const transitions = createTransitions(table, ledger);
   const idleTimeoutMsOf = idleTimeouts(policy, options.idle);
   const uses = createUses(ledger, (route) => idleTimeoutMsOf(route) > 0, activityIntervalMs);
@@ -137,7 +142,14 @@ export function createFront(
         namespace,
         sandbox,
       }),
-    wakeEnded: (exchange, wake) => recordWake(ledger, exchange, wake),
+    wakeEnded: (exchange, wake) => {
+      recordWake(ledger, exchange, wake);
+      const { outcome, admittedAtMs, route } = wake;
+      const ok = outcome !== undefined && 'pod' in outcome;
+      // One that was given up before its turn was none.
+      if (ok || admittedAtMs !== undefined)
+        metrics.ofTenant.wake(exchange.tenant ?? '', route.sandbox.namespace, ok ? 'ok' : 'failed');
+    },
     maxBodyBytes: options.maxBodyBytes,
     timeouts: options.timeouts,
     rateLimitFields: options.rateLimitFields,
@@ -166,7 +178,10 @@ export function createFront(
   });
 
   function account(outcome: RequestOutcome): void {
-    metrics.request(outcome.status, outcome.durationMs);
+    const { status, route, tenant, forwardDelayMs } = outcome;
+    metrics.request(status, outcome.durationMs);
+    if (forwardDelayMs >= 0) metrics.forwarded(forwardDelayMs);
+    if (route !== undefined && tenant !== undefined) metrics.ofTenant.request(tenant, route.sandbox.namespace, status);
     if (outcome.problem !== undefined) {
       metrics.problem(outcome.problem.code);
       recordRefusal(ledger, outcome);

@@ -1,9 +1,16 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { createPlainHistogram } from './plain-histogram.ts';
+import { createTenantMetrics, type TenantMetrics } from './tenant-metrics.ts';
 
 /** What the router counts. The hot path adds to plain numbers; prom-client reads them at scrape time. */
 export interface RouterMetrics {
   registry: Registry;
   request(status: number, durationMs: number): void;
+  /** A request went to its pod, so long after it came; its wait for a wake aside. */
+  forwarded(delayMs: number): void;
+  ofTenant: TenantMetrics;
+  /** Something was written into the ledger. */
+  event(type: string, via: string): void;
   wake(result: 'ok' | 'failed', durationMs: number): void;
   problem(code: string): void;
   /** A connection of HTTP/2 was ended for what its client did. */
@@ -30,6 +37,7 @@ export interface RouterGauges {
   traceSpansDropped(): number;
 }
 
+const FORWARD_BUCKETS_MS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000];
 const BUCKETS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 180_000];
 
 /** Metrics of one router in a registry of their own. */
@@ -37,9 +45,6 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const byStatus = new Float64Array(1000);
-  const buckets = new Float64Array(BUCKETS_MS.length + 1);
-  let durationSumMs = 0;
-  let requests = 0;
 
   new Counter({
     name: 'sandbox_router_requests_total',
@@ -53,7 +58,24 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
       });
     },
   });
-  registerDurations(registry, () => ({ buckets, sumSeconds: durationSumMs / 1000, count: requests }));
+  const duration = createPlainHistogram(
+    registry,
+    'sandbox_router_request_duration_seconds',
+    'request durations',
+    BUCKETS_MS,
+  );
+  const forwarded = createPlainHistogram(
+    registry,
+    'sandbox_router_forward_delay_seconds',
+    'times from the head of a request until it went to its pod, wakes aside',
+    FORWARD_BUCKETS_MS,
+  );
+  const events = new Counter({
+    name: 'sandbox_router_ledger_events_total',
+    help: 'What became of sandboxes, by type and by what caused it, as the ledger has it.',
+    labelNames: ['type', 'via'],
+    registers: [registry],
+  });
   const wakes = new Counter({
     name: 'sandbox_router_wakes_total',
     help: 'Wakes that ended, by result.',
@@ -163,12 +185,11 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     registry,
     request: (status, durationMs) => {
       byStatus[status] = (byStatus[status] ?? 0) + 1;
-      durationSumMs += durationMs;
-      requests++;
-      let index = 0;
-      while (index < BUCKETS_MS.length && durationMs > (BUCKETS_MS[index] as number)) index++;
-      buckets[index] = (buckets[index] as number) + 1;
+      duration(durationMs);
     },
+    forwarded,
+    ofTenant: createTenantMetrics(registry),
+    event: (type, via) => events.inc({ type, via }),
     wake: (result, durationMs) => {
       wakes.inc({ result });
       wakeSeconds.observe(durationMs / 1000);
@@ -177,41 +198,4 @@ export function createRouterMetrics(gauges: RouterGauges): RouterMetrics {
     http2Abuse: (reason) => http2Abuses.inc({ reason }),
     problem: (code) => problems.inc({ code }),
   };
-}
-
-/** A histogram whose observations are kept outside: three counters in the exposition format's own shape. */
-function registerDurations(
-  registry: Registry,
-  read: () => { buckets: Float64Array; sumSeconds: number; count: number },
-): void {
-  const name = 'sandbox_router_request_duration_seconds';
-  const bucketGauge = new Gauge({
-    name: `${name}_bucket`,
-    help: 'Cumulative counts of request durations.',
-    labelNames: ['le'],
-    registers: [registry],
-    collect() {
-      const { buckets, count } = read();
-      let sum = 0;
-      BUCKETS_MS.forEach((bound, index) => {
-        sum += buckets[index] ?? 0;
-        this.set({ le: String(bound / 1000) }, sum);
-      });
-      this.set({ le: '+Inf' }, count);
-    },
-  });
-  void bucketGauge;
-  for (const [suffix, help, value] of [
-    ['sum', 'Total of request durations.', () => read().sumSeconds],
-    ['count', 'Number of request durations.', () => read().count],
-  ] as const) {
-    new Gauge({
-      name: `${name}_${suffix}`,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(value());
-      },
-    });
-  }
 }

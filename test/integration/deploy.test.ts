@@ -40,6 +40,7 @@ const VALUE_SETS = {
     'patchGuard.enabled=true',
     'monitoring.enabled=true',
     'monitoring.labels.release=prometheus',
+    'dashboard.enabled=true',
     'ingress.enabled=true',
     'gateway.enabled=true',
     'autoscaling.heldRequests.enabled=true',

@@ -24,6 +24,8 @@ export interface LedgerOptions {
   /** Milliseconds of the epoch, and of the monotonic clock. */
   now?: () => number;
   clockMs?: () => number;
+  /** Told of every fact, whether it can be written down or not. */
+  recorded?(type: LedgerType, via: string): void;
   /** Told of failures, once of each kind until a write succeeds. */
   failed(what: string, error: unknown): void;
 }
@@ -70,6 +72,7 @@ interface Budget {
 export function createLedger({
   client,
   reporter,
+  recorded,
   failed,
   now = Date.now,
   clockMs = () => performance.now(),
@@ -185,6 +188,7 @@ export function createLedger({
 
   return {
     record: (subject, fact) => {
+      recorded?.(fact.type, fact.cause?.via ?? '');
       const budget = budgetOf(subject.uid);
       const nowMs = now();
       let note = noteFor(budget, fact, nowMs);

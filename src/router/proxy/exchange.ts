@@ -18,6 +18,8 @@ export interface RequestOutcome {
   connection: Socket;
   status: number;
   durationMs: number;
+  /** From its head until it went to its pod, a wait for a wake aside; negative where it never did. */
+  forwardDelayMs: number;
   sandbox: string | undefined;
   namespace: string | undefined;
   credentialId: string | undefined;
@@ -91,6 +93,7 @@ export class Exchange implements RequestOutcome, Use {
   usage: TenantUsage | undefined = undefined;
   status = 0;
   durationMs = 0;
+  forwardDelayMs = -1;
   problem: Problem | undefined = undefined;
   requestId: string | undefined = undefined;
   private finished = false;

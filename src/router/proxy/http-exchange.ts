@@ -92,7 +92,8 @@ export class HttpExchange implements ForwardRequest {
     this.fail = fail;
     this.relocate = relocate;
     this.pools = pools;
-    this.forwardedAtMs = target.wake === undefined ? exchange.startedAtMs : performance.now();
+    this.forwardedAtMs = performance.now();
+    exchange.forwardDelayMs = this.forwardedAtMs - exchange.startedAtMs - target.waitedMs;
     this.begin();
   }
 

@@ -148,7 +148,12 @@ export async function startRouterWithWorkers(options: RouterOptions, workerCount
   });
   // Each writes its own part of the audit log.
   if (options.audit !== undefined) process.on('SIGHUP', () => pool.signal('SIGHUP'));
-  const ledger = createLedger({ client: options.client, reporter: hostname(), failed: options.report });
+  const ledger = createLedger({
+    client: options.client,
+    reporter: hostname(),
+    recorded: own.event,
+    failed: options.report,
+  });
   const transitions = createTransitions(cluster.table, ledger);
   const idleTimeoutMsOf = idleTimeouts(options.policy, options.idle);
   const uses = createUses(ledger, (route) => idleTimeoutMsOf(route) > 0);

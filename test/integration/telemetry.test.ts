@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import WebSocket from 'ws';
 import { SANDBOXES } from '../../src/kubernetes/index.ts';
+import { exposedMetrics, metricUses, queriesOf, readDashboard } from '../support/dashboard.ts';
 import { freePort } from '../support/free-port.ts';
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { type RawAnswer, rawRequest } from '../support/raw-request.ts';
@@ -16,7 +17,7 @@ const SERVER = 2;
 const CLIENT = 3;
 const ERROR = 2;
 
-describe('traces of requests', { skip: missingTool('etcd', 'kube-apiserver'), timeout: 200_000 }, () => {
+describe('telemetry of a router', { skip: missingTool('etcd', 'kube-apiserver'), timeout: 200_000 }, () => {
   let world: ClusterWorld;
   let receiver: OtlpReceiver;
   let traced: ServeProcess;
@@ -43,6 +44,10 @@ describe('traces of requests', { skip: missingTool('etcd', 'kube-apiserver'), ti
     await Promise.all([
       createReady(world.client, echoSandbox('box')),
       createReady(world.client, echoSandbox('sleeper')),
+      createReady(
+        world.client,
+        echoSandbox('idle', { metadata: { annotations: { 'sandbox-router/idle-timeout': '1s' } } }),
+      ),
     ]);
   });
   after(async () => {
@@ -221,6 +226,20 @@ describe('traces of requests', { skip: missingTool('etcd', 'kube-apiserver'), ti
     assert.deepEqual(passedOn(answer, 'traceparent'), [headers.traceparent]);
     assert.deepEqual(passedOn(answer, 'tracestate'), [headers.tracestate]);
     assert.deepEqual(passedOn(await ask(world, '/box/'), 'traceparent'), []);
+  });
+
+  it('every metric and label that the dashboard asks for is exposed', async () => {
+    // Which of the routers pauses what is idle is up to their election.
+    const exposed = await until('an idle sandbox was paused', async () => {
+      const texts = [world, traced, sparing].map(async ({ adminUrl }) => (await fetch(`${adminUrl}/metrics`)).text());
+      const text = (await Promise.all(texts)).join('\n');
+      return /^sandbox_router_idle_pauses_total\{.*"ok"/m.test(text) ? exposedMetrics(text) : undefined;
+    });
+    for (const query of queriesOf(readDashboard()))
+      for (const { metric, labels } of metricUses(query)) {
+        assert.ok(exposed.has(metric), `${metric} is exposed`);
+        for (const label of labels) assert.ok(exposed.get(metric)?.has(label), `${metric} has ${label}`);
+      }
   });
 
   it('spans are flushed when a router ends', async () => {
