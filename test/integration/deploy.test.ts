@@ -182,7 +182,7 @@ describe('deploy/', {
       ['hardened', ['patchGuard.enabled=true']],
       ['wake-only', ['pause.enabled=false']],
       ['read-only', ['wake.enabled=false', 'pause.enabled=false']],
-      ['monitoring', ['monitoring.enabled=true', 'autoscaling.heldRequests.enabled=true']],
+      ['monitoring', ['monitoring.enabled=true', 'dashboard.enabled=true', 'autoscaling.heldRequests.enabled=true']],
       ['ingress', ['ingress.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
       ['configuration', ['config.holdTimeout=55s']],
       ['gateway', ['gateway.enabled=true', 'settings.baseDomain=sandboxes.example.com']],
