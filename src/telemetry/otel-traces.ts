@@ -92,7 +92,10 @@ class OtelRequestTrace implements RequestTrace {
       {
         kind: SpanKind.SERVER,
         startTime: this.epochMs + startedAtMs,
-        attributes: { 'http.request.method': this.method, 'network.protocol.version': httpVersion },
+        attributes: {
+          'http.request.method': this.method,
+          'network.protocol.version': httpVersion === '2.0' ? '2' : httpVersion,
+        },
       },
       caller,
     );

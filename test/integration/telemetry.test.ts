@@ -21,7 +21,7 @@ describe('telemetry of a router', { skip: missingTool('etcd', 'kube-apiserver'),
   let world: ClusterWorld;
   let receiver: OtlpReceiver;
   let traced: ServeProcess;
-  /** Traces nothing but what a caller has decided to trace. */
+  /** Traces nothing but what a caller has decided to trace; its requests are answered by a worker. */
   let sparing: ServeProcess;
 
   before(async () => {
@@ -34,11 +34,22 @@ describe('telemetry of a router', { skip: missingTool('etcd', 'kube-apiserver'),
       OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test',
     };
     [traced, sparing] = await Promise.all([
-      world.anotherRouter([], world.kube.kubeconfigPath, { options: [], environment }),
-      world.anotherRouter(['--traces-endpoint', receiver.url, '--traces-ratio', '0'], world.kube.kubeconfigPath, {
-        options: [],
-        environment: { OTEL_BSP_SCHEDULE_DELAY: '50' },
-      }),
+      world.anotherRouter(
+        ['--lease-namespace', 'default', '--activity-interval', '1s', '--pod-snapshots', 'off'],
+        world.kube.kubeconfigPath,
+        {
+          options: [],
+          environment,
+        },
+      ),
+      world.anotherRouter(
+        ['--traces-endpoint', receiver.url, '--traces-ratio', '0', '--workers', '1'],
+        world.kube.kubeconfigPath,
+        {
+          options: [],
+          environment: { OTEL_BSP_SCHEDULE_DELAY: '50' },
+        },
+      ),
     ]);
     await Promise.all([routerReady(traced), routerReady(sparing)]);
     await Promise.all([
@@ -229,7 +240,6 @@ describe('telemetry of a router', { skip: missingTool('etcd', 'kube-apiserver'),
   });
 
   it('every metric and label that the dashboard asks for is exposed', async () => {
-    // Which of the routers pauses what is idle is up to their election.
     const exposed = await until('an idle sandbox was paused', async () => {
       const texts = [world, traced, sparing].map(async ({ adminUrl }) => (await fetch(`${adminUrl}/metrics`)).text());
       const text = (await Promise.all(texts)).join('\n');
