@@ -438,7 +438,7 @@ describe('docs/', () => {
     ]);
     const problems = Object.entries(PROBLEMS).map(([code, { status }]) => [code, status]);
     assert.deepEqual(rows.sort(), problems.sort());
-    const source = textOf('src/telemetry/router-metrics.ts');
+    const source = textOf('src/telemetry/router-metrics.ts') + textOf('src/telemetry/tenant-metrics.ts');
     const real = [...source.matchAll(/'(sandbox_router_\w+)'/g)].map(([, name = '']) => name);
     const named = [...text.matchAll(/^\| `(sandbox_router_\w+)` /gm)].map(([, name = '']) => name);
     assert.deepEqual(named.sort(), [...new Set(real)].sort());
