@@ -284,18 +284,28 @@ describe('a paused sandbox on a real API server', {
     it('is waited for by a request that dials its pod in the very moment of a pause, and has its whole body yet', async () => {
       const body = 'x'.repeat(100_000);
       await createReady(world.client, echoSandbox('dialled'));
-      await until('it is answered', async () => {
-        await until('it runs', async () => (await get('/dialled/')).status === 200);
-        // As a pod that is checkpointed it accepts nothing more, and the router does not know yet.
-        await world.kubelet.kill('dialled');
-        const pausing = pause(world.client, 'dialled');
-        const answer = await get('/dialled/', { 'x-sandbox-timeout': '20' }, 'POST', body);
-        await pausing.catch(() => {});
-        if (answer.status === 502) return false;
-        assert.deepEqual([answer.status, JSON.parse(answer.body).sizeBytes], [200, body.length], answer.body);
-        assert.match(answer.headers.get('server-timing')?.join() ?? '', /wake;/, 'it waited for a wake');
-        return true;
-      });
+      await until(
+        'it is answered',
+        async () => {
+          await until('it runs', async () => (await get('/dialled/')).status === 200);
+          // As a pod that is checkpointed it accepts nothing more, and the router does not know yet.
+          await world.kubelet.kill('dialled');
+          const key = { namespace: 'default', name: 'dialled' };
+          const pausing = world.client.patch(
+            SANDBOXES,
+            key,
+            { spec: { operatingMode: 'Suspended' } },
+            { type: 'merge' },
+          );
+          const answer = await get('/dialled/', { 'x-sandbox-timeout': '20' }, 'POST', body);
+          await pausing;
+          if (answer.status === 502) return false;
+          assert.deepEqual([answer.status, JSON.parse(answer.body).sizeBytes], [200, body.length], answer.body);
+          assert.match(answer.headers.get('server-timing')?.join() ?? '', /wake;/, 'it waited for a wake');
+          return true;
+        },
+        60_000,
+      );
     });
 
     it('is kept awake by a busy lease, and not by pings', async () => {
