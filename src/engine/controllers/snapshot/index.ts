@@ -89,6 +89,9 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     return name;
   }
 
+  /** Before that, each would be held against those that came so far, over and over. */
+  let areListed = false;
+
   const watching = (what: string) => (error: unknown) => failed(`watching ${what}`, error);
   const podSnapshots = createObjectCache<PodSnapshot>(
     client,
@@ -97,7 +100,7 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
       if (after === undefined && before !== undefined)
         discard(before).catch((error) => failed(`data of snapshot ${keyOf(before)}`, error));
       if (after === undefined) return;
-      namespaceQueue.add(after.metadata.namespace ?? '');
+      if (areListed) namespaceQueue.add(after.metadata.namespace ?? '');
       // Those that the engine took are written with their status; this is somebody else's work.
       if (after.metadata.annotations?.[CAUSE_ANNOTATION] === undefined) judge(after);
     },
@@ -131,8 +134,12 @@ export function startSnapshotController(options: SnapshotControllerOptions): Run
     watching('snapshot triggers'),
   );
   const judged = podSnapshots.synced.then(async () => {
+    areListed = true;
     await discardUnclaimed();
-    for (const snapshot of podSnapshots.values()) judge(snapshot);
+    const found = [...podSnapshots.values()];
+    for (const snapshot of found) judge(snapshot);
+    for (const namespace of new Set(found.map(({ metadata }) => metadata.namespace ?? '')))
+      namespaceQueue.add(namespace);
   });
 
   /**

@@ -33,11 +33,14 @@ export function podSnapshotOf(identity: PodSnapshotIdentity): PodSnapshot {
 
 /** Snapshots by when they were taken, the latest first; those of others, which do not say so, by when their objects were made. */
 export function newestFirst(snapshots: readonly PodSnapshot[]): PodSnapshot[] {
-  const takenAtMs = ({ metadata: { annotations, creationTimestamp = '' } }: PodSnapshot) =>
-    Date.parse(annotations?.[TAKEN_ANNOTATION] ?? creationTimestamp);
-  return snapshots.toSorted(
-    (left, right) => takenAtMs(right) - takenAtMs(left) || left.metadata.name.localeCompare(right.metadata.name),
-  );
+  return snapshots
+    .map((snapshot) => ({ snapshot, atMs: takenAtMs(snapshot), name: snapshot.metadata.name }))
+    .sort((left, right) => right.atMs - left.atMs || (left.name < right.name ? -1 : 1))
+    .map(({ snapshot }) => snapshot);
+}
+
+function takenAtMs({ metadata: { annotations, creationTimestamp = '' } }: PodSnapshot): number {
+  return Date.parse(annotations?.[TAKEN_ANNOTATION] ?? creationTimestamp);
 }
 
 /** The parts of its status that never change. */
