@@ -1,9 +1,16 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import {
+  type BareContainer,
+  deleteBareContainer,
+  dialUntil,
+  makeBareNetwork,
+  removeBareNetwork,
+  startBareRestore,
+  writeBareBundle,
+} from './bare-container.ts';
 
 /** A container of an engine and a snapshot of it, to be restored without the engine. */
 export interface BareRestoreOptions {
@@ -26,94 +33,45 @@ export interface BareRestore {
 }
 
 const NAMESPACE = 'sandbox-router-bench';
-const LINK = 'srbench0';
-const GATEWAY = '10.127.0.1';
-const ADDRESS = '10.127.0.2';
 
 /** Copies the snapshot and the bundle. */
 export function prepareBareRestore(options: BareRestoreOptions): BareRestore {
-  const { directory } = options;
+  const { directory, port } = options;
   const image = join(directory, 'image');
-  const bundle = join(directory, 'bundle');
-  const filestore = join(directory, 'filestore');
-  const root = `/run/${NAMESPACE}`;
-  for (const path of [bundle, filestore, root]) mkdirSync(path, { recursive: true });
-  cpSync(options.snapshotDirectory, image, { recursive: true });
-  const config = JSON.parse(readFileSync(options.bundleConfigPath, 'utf8'));
-  for (const namespace of config.linux.namespaces)
-    if (namespace.type === 'network') namespace.path = `/run/netns/${NAMESPACE}`;
-  writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
-  const flags = [
-    `--root=${root}`,
-    `--platform=${options.platform}`,
-    '--network=sandbox',
-    '--ignore-cgroups',
-    `--overlay2=root:dir=${filestore}`,
-  ];
-  const ip = (script: string, namespace?: string) =>
-    execFileSync('ip', [...(namespace === undefined ? [] : ['-n', namespace]), '-batch', '-'], { input: script });
-  const removeNetwork = () => {
-    // The link first: the pair goes with its namespace too, but only later.
-    if (existsSync(`/sys/class/net/${LINK}`)) execFileSync('ip', ['link', 'delete', LINK]);
-    if (existsSync(`/run/netns/${NAMESPACE}`)) execFileSync('ip', ['netns', 'delete', NAMESPACE]);
-  };
-  const makeNetwork = () => {
-    removeNetwork();
-    ip(`netns add ${NAMESPACE}
-link add ${LINK} type veth peer name eth0 netns ${NAMESPACE}
-addr add ${GATEWAY}/32 dev ${LINK}
-link set ${LINK} up
-route replace ${ADDRESS}/32 dev ${LINK} src ${GATEWAY}
-`);
-    ip(
-      `link set lo up
-addr add ${ADDRESS}/32 dev eth0
-link set eth0 up
-route add ${GATEWAY}/32 dev eth0
-`,
-      NAMESPACE,
-    );
+  const runsc = { path: options.runscPath, platform: options.platform, root: `/run/${NAMESPACE}` };
+  const place: Omit<BareContainer, 'id'> = {
+    namespace: NAMESPACE,
+    link: 'srbench0',
+    gateway: '10.127.0.1',
+    address: '10.127.0.2',
+    bundle: join(directory, 'bundle'),
+    filestore: join(directory, 'filestore'),
   };
   let round = 0;
+  mkdirSync(runsc.root, { recursive: true });
+  cpSync(options.snapshotDirectory, image, { recursive: true });
+  writeBareBundle(options.bundleConfigPath, place);
 
   return {
     measure: async () => {
-      const id = `bench${String(round++).padStart(8, '0')}`;
-      makeNetwork();
+      const container = { ...place, id: `bench${String(round++).padStart(8, '0')}` };
+      makeBareNetwork(container);
       const startedAt = performance.now();
-      const restore = ['restore', '--detach', '--background', `--bundle=${bundle}`, `--image-path=${image}`, id];
-      const child = spawn(options.runscPath, [...flags, ...restore], { stdio: 'ignore', cwd: '/', detached: true });
-      const exited = once(child, 'exit');
-      const elapsedMs = (await firstByte(ADDRESS, options.port)) - startedAt;
+      const exited = once(startBareRestore(runsc, container, image), 'exit');
+      const host = container.address;
+      const arrivedAt = await dialUntil({ host, port, giveUpMs: 30_000, pauseMs: 1 }, async (socket) => {
+        socket.on('connect', () => socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`));
+        await once(socket, 'data');
+        return performance.now();
+      });
       await exited;
-      execFileSync(options.runscPath, [...flags, 'delete', '--force', id], { stdio: 'ignore' });
-      return elapsedMs;
+      deleteBareContainer(runsc, container);
+      return arrivedAt - startedAt;
     },
     close: () => {
-      removeNetwork();
-      if (existsSync(`${root}/null-netns`)) execFileSync('umount', [`${root}/null-netns`]);
-      rmSync(root, { recursive: true, force: true });
+      removeBareNetwork(place);
+      if (existsSync(`${runsc.root}/null-netns`)) execFileSync('umount', [`${runsc.root}/null-netns`]);
+      rmSync(runsc.root, { recursive: true, force: true });
     },
   };
-}
-
-/** When the first byte of an answer arrived; dials until somebody listens. */
-async function firstByte(host: string, port: number): Promise<number> {
-  const giveUpAt = performance.now() + 30_000;
-  while (performance.now() < giveUpAt) {
-    const socket = connect(port, host);
-    socket.on('connect', () => socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`));
-    const arrived = await Promise.race([
-      once(socket, 'data').then(
-        () => performance.now(),
-        () => undefined,
-      ),
-      // A SYN that the new stack missed is repeated only after a second.
-      delay(50, undefined),
-    ]);
-    socket.destroy();
-    if (arrived !== undefined) return arrived;
-    await delay(1);
-  }
-  throw new Error('The restored container did not answer.');
 }

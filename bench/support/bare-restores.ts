@@ -1,10 +1,16 @@
-import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { unmountBelow } from '../../src/engine/runtime/mounts.ts';
+import {
+  type BareContainer,
+  deleteBareContainer,
+  dialUntil,
+  makeBareNetwork,
+  removeBareNetwork,
+  startBareRestore,
+  writeBareBundle,
+} from './bare-container.ts';
 
 /** A snapshot, and a container that was restored from it by an engine, to be restored without one. */
 export interface BareRestoresOptions {
@@ -27,114 +33,57 @@ export interface BareRestores {
   close(): void;
 }
 
-const GATEWAY = '10.127.1.1';
-const namespaceOf = (index: number) => `sandbox-router-bench-${index}`;
-const linkOf = (index: number) => `srbench${index}`;
-const addressOf = (index: number) => `10.127.1.${index + 2}`;
-const containerOf = (index: number) => `bench${String(index).padStart(8, '0')}`;
-
 /** Copies what is needed. */
 export function prepareBareRestores(options: BareRestoresOptions): BareRestores {
-  const { directory, count } = options;
+  const { directory, count, port } = options;
   const image = join(directory, 'image');
-  const root = '/run/sandbox-router-bench-many';
-  const indexes = Array.from({ length: count }, (_, index) => index);
-  mkdirSync(root, { recursive: true });
+  const runsc = { path: options.runscPath, platform: options.platform, root: '/run/sandbox-router-bench-many' };
+  const containers = Array.from({ length: count }, (_, index): BareContainer => {
+    const bundle = join(directory, String(index));
+    return {
+      id: `bench${String(index).padStart(8, '0')}`,
+      namespace: `sandbox-router-bench-${index}`,
+      link: `srbench${index}`,
+      gateway: '10.127.1.1',
+      address: `10.127.1.${index + 2}`,
+      bundle,
+      filestore: join(bundle, 'filestore'),
+    };
+  });
+  mkdirSync(runsc.root, { recursive: true });
   mkdirSync(directory, { recursive: true });
   cpSync(options.snapshotDirectory, image, { recursive: true });
-  const config = JSON.parse(readFileSync(options.bundleConfigPath, 'utf8'));
-  for (const index of indexes) {
-    const bundle = join(directory, String(index));
-    mkdirSync(join(bundle, 'filestore'), { recursive: true });
-    for (const namespace of config.linux.namespaces)
-      if (namespace.type === 'network') namespace.path = `/run/netns/${namespaceOf(index)}`;
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
-  }
-  const flagsOf = (index: number) => [
-    `--root=${root}`,
-    `--platform=${options.platform}`,
-    '--network=sandbox',
-    '--ignore-cgroups',
-    `--overlay2=root:dir=${join(directory, String(index), 'filestore')}`,
-  ];
-  const restore = async (index: number) => {
-    const bundle = join(directory, String(index));
-    const command = ['restore', '--detach', '--background', `--bundle=${bundle}`, `--image-path=${image}`];
-    const child = spawn(options.runscPath, [...flagsOf(index), ...command, containerOf(index)], {
-      stdio: 'ignore',
-      cwd: '/',
-      detached: true,
+  for (const container of containers) writeBareBundle(options.bundleConfigPath, container);
+  const restore = async (container: BareContainer) => {
+    const exited = once(startBareRestore(runsc, container, image), 'exit');
+    await dialUntil({ host: container.address, port, giveUpMs: 60_000, pauseMs: 2 }, async (socket) => {
+      await once(socket, 'connect');
+      return true;
     });
-    const exited = once(child, 'exit');
-    await accepts(addressOf(index), options.port);
     await exited;
   };
 
   return {
     measure: async () => {
-      for (const index of indexes) makeNetwork(index);
+      for (const container of containers) makeBareNetwork(container);
       const startedAt = performance.now();
-      const waiting = indexes.values();
+      const waiting = containers.values();
       const worker = async () => {
-        for (const index of waiting) await restore(index);
+        for (const container of waiting) await restore(container);
       };
       await Promise.all(Array.from({ length: options.atOnce }, worker));
       const elapsedMs = performance.now() - startedAt;
-      for (const index of indexes) {
-        execFileSync(options.runscPath, [...flagsOf(index), 'delete', '--force', containerOf(index)], {
-          stdio: 'ignore',
-        });
-        removeNetwork(index);
+      for (const container of containers) {
+        deleteBareContainer(runsc, container);
+        removeBareNetwork(container);
       }
       return count / (elapsedMs / 1000);
     },
     close: () => {
-      for (const index of indexes) removeNetwork(index);
+      for (const container of containers) removeBareNetwork(container);
       // Restores that begin at once each bind it: one umount may not be enough.
-      unmountBelow(root);
-      rmSync(root, { recursive: true, force: true });
+      unmountBelow(runsc.root);
+      rmSync(runsc.root, { recursive: true, force: true });
     },
   };
-}
-
-function makeNetwork(index: number): void {
-  removeNetwork(index);
-  const ip = (input: string, namespace: string[] = []) => execFileSync('ip', [...namespace, '-batch', '-'], { input });
-  ip(`netns add ${namespaceOf(index)}
-link add ${linkOf(index)} type veth peer name eth0 netns ${namespaceOf(index)}
-addr add ${GATEWAY}/32 dev ${linkOf(index)}
-link set ${linkOf(index)} up
-route replace ${addressOf(index)}/32 dev ${linkOf(index)} src ${GATEWAY}
-`);
-  const inside = `link set lo up
-addr add ${addressOf(index)}/32 dev eth0
-link set eth0 up
-route add ${GATEWAY}/32 dev eth0
-`;
-  ip(inside, ['-n', namespaceOf(index)]);
-}
-
-function removeNetwork(index: number): void {
-  // The link first: the pair goes with its namespace too, but only later.
-  if (existsSync(`/sys/class/net/${linkOf(index)}`)) execFileSync('ip', ['link', 'delete', linkOf(index)]);
-  if (existsSync(`/run/netns/${namespaceOf(index)}`)) execFileSync('ip', ['netns', 'delete', namespaceOf(index)]);
-}
-
-async function accepts(host: string, port: number): Promise<void> {
-  const giveUpAt = performance.now() + 60_000;
-  while (performance.now() < giveUpAt) {
-    const socket = connect(port, host);
-    const connected = await Promise.race([
-      once(socket, 'connect').then(
-        () => true,
-        () => false,
-      ),
-      // A SYN that the new stack missed is repeated only after a second.
-      delay(50, false),
-    ]);
-    socket.destroy();
-    if (connected) return;
-    await delay(2);
-  }
-  throw new Error('A restored container did not answer.');
 }
