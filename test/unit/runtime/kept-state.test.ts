@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { keptState, sentryPid } from '../../../src/engine/runtime/gvisor/kept-state.ts';
+import { keptState, processesOf } from '../../../src/engine/runtime/gvisor/kept-state.ts';
 import type { Runsc } from '../../../src/engine/runtime/gvisor/runsc.ts';
 
 describe('what runsc keeps of a container', () => {
@@ -28,7 +28,7 @@ describe('what runsc keeps of a container', () => {
   it('says that it runs while its sentry is there', async () => {
     keep('0', '0', state('0'));
     assert.deepEqual(await keptState(runsc, '0'), { status: 'running', sentryPid: sentry.pid, alive: true });
-    assert.equal(sentryPid(runsc, '0'), sentry.pid);
+    assert.equal(processesOf(runsc, '0')?.sentryPid, sentry.pid);
   });
 
   it('of one that shares a sandbox, it is the sentry of that sandbox', async () => {

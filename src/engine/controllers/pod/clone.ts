@@ -18,8 +18,7 @@ const ENTROPY_BYTES = 32;
 /** Hash of what the processes of a container were started with and keep in their memory: a copy of them must be meant to have the same. */
 export function processRevision({ command, env, workingDirectory, user }: ContainerSpec): string {
   const sorted = Object.entries(env).toSorted(([left], [right]) => (left < right ? -1 : 1));
-  const text = JSON.stringify([command, sorted, workingDirectory, user]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  return hashOf([command, sorted, workingDirectory, user]);
 }
 
 /** The same of all containers in the memory of a sandbox: the one which holds it, or is alone in it, and those that share it. */
@@ -34,10 +33,11 @@ export function sandboxRevision(holder: ContainerSpec, members: readonly Contain
 export function combinedRevision(holder: string, members: ReadonlyMap<string, string>): string {
   if (members.size === 0) return holder;
   const sorted = [...members].toSorted(([left], [right]) => (left < right ? -1 : 1));
-  return createHash('sha256')
-    .update(JSON.stringify([holder, sorted]))
-    .digest('hex')
-    .slice(0, 16);
+  return hashOf([holder, sorted]);
+}
+
+function hashOf(parts: unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
 /** Port and path of a Pod's clone hook; undefined where it has none. @throws RuntimeError `snapshot_incompatible` for one that can't be read */

@@ -4,6 +4,7 @@ import type { EventRecorder } from '../events.ts';
 import { type DeadlyProbe, followHealth } from './health.ts';
 import type { ContainerHooks, HookedContainer } from './hooks.ts';
 import { killUnhealthy } from './kill-unhealthy.ts';
+import { probeTarget } from './probe.ts';
 
 /** What following a container needs. */
 export interface FollowDependencies {
@@ -42,13 +43,8 @@ export function followContainer(
   signal: AbortSignal,
 ): void {
   const { runtime, hooks } = dependencies;
-  const { id, address, container } = place;
+  const { id, container } = place;
   const deadly = killUnhealthy(dependencies, place);
-  const target = {
-    address,
-    container,
-    exec: async (command: string[], timeoutMs: number) => (await runtime.exec(id, command, { timeoutMs })).exitCode,
-  };
   let failedProbe = false;
   const ofHealth = {
     ...deadly,
@@ -62,7 +58,7 @@ export function followContainer(
   const live = async () => {
     if (awaitsHook(container, isNew) && !(await hooks.started(place, signal))) return;
     listener.hooked?.();
-    await followHealth(target, ofHealth, signal);
+    await followHealth(probeTarget(runtime, place), ofHealth, signal);
   };
   if (withProbes) live().catch(() => {});
   runtime

@@ -3,7 +3,7 @@ import type { ContainerRuntime } from '../../runtime/index.ts';
 import type { EventRecorder } from '../events.ts';
 import { httpGet } from './http-get.ts';
 import { fieldOf } from './pod-images.ts';
-import type { ProbeTarget } from './probe.ts';
+import { type ProbeTarget, probeTarget } from './probe.ts';
 import { sleep } from './readiness.ts';
 
 /** One container of a Pod, and where it runs. */
@@ -38,11 +38,7 @@ export function createContainerHooks({
   runtime: ContainerRuntime;
   events: EventRecorder;
 }): ContainerHooks {
-  const targetOf = ({ id, address, container }: HookedContainer): ProbeTarget => ({
-    address,
-    container,
-    exec: async (command, timeoutMs) => (await runtime.exec(id, command, { timeoutMs })).exitCode,
-  });
+  const targetOf = (place: HookedContainer) => probeTarget(runtime, place);
 
   async function stop(place: HookedContainer, gracePeriodMs: number): Promise<void> {
     const { pod, container, id } = place;

@@ -41,7 +41,16 @@ export function localKey({ record }: LocalPod): string {
 const FIRST_RESTART_MS = 1000;
 const LONGEST_RESTART_MS = 60_000;
 
-/** Back-off of the next restart, doubled each time. */
-export function restartDelayMs(restartCount: number): number {
-  return Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** restartCount);
+/** Sets a container's restart after its back-off, which doubles each time; `due` is told then. Returns that time in milliseconds. */
+export function scheduleRestart(
+  container: { restartTimer?: NodeJS.Timeout },
+  { restartCount }: { restartCount: number },
+  due: () => void,
+): number {
+  const delayMs = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** restartCount);
+  container.restartTimer = setTimeout(() => {
+    delete container.restartTimer;
+    due();
+  }, delayMs);
+  return delayMs;
 }

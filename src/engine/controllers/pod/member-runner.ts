@@ -9,7 +9,7 @@ import { processRevision } from './clone.ts';
 import { awaitsHook, followContainer, startsLater } from './follow-container.ts';
 import type { ContainerHooks } from './hooks.ts';
 import { lastLines } from './last-lines.ts';
-import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
+import { type LocalPod, localKey, scheduleRestart } from './local-pods.ts';
 import { type Member, nextStep, restartsAfter } from './members.ts';
 import type { PodImages } from './pod-images.ts';
 import type { PodRecords } from './pod-record.ts';
@@ -107,7 +107,7 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     } catch (error) {
       const reason = waitingReason(error);
       member.phase = { phase: 'waiting', reason, message: (error as Error).message };
-      scheduleRestart(local, member);
+      restartLater(local, member);
       record.restartCount++;
     }
   }
@@ -173,17 +173,12 @@ export function createMemberRunner(options: MemberRunnerOptions): MemberRunner {
     member.lastEnd = ending;
     member.record.end = ending;
     member.phase = restartsAfter(pod, member.kind, failedProbe ? 137 : ending.exitCode)
-      ? { phase: 'ended', ...ending, restartInMs: scheduleRestart(local, member) }
+      ? { phase: 'ended', ...ending, restartInMs: restartLater(local, member) }
       : { phase: 'ended', ...ending };
   }
 
-  function scheduleRestart(local: LocalPod, member: Member): number {
-    const delayMs = restartDelayMs(member.record.restartCount);
-    member.restartTimer = setTimeout(() => {
-      delete member.restartTimer;
-      options.changed(localKey(local));
-    }, delayMs);
-    return delayMs;
+  function restartLater(local: LocalPod, member: Member): number {
+    return scheduleRestart(member, member.record, () => options.changed(localKey(local)));
   }
 
   function leave({ members = [] }: LocalPod): void {

@@ -11,7 +11,7 @@ import { mainContainer } from './container-spec.ts';
 import { followContainer, startsLater } from './follow-container.ts';
 import { createContainerHooks } from './hooks.ts';
 import { lastLines } from './last-lines.ts';
-import { type LocalPod, localKey, restartDelayMs } from './local-pods.ts';
+import { type LocalPod, localKey, scheduleRestart } from './local-pods.ts';
 import { createMemberRunner } from './member-runner.ts';
 import { membersOf } from './members.ts';
 import type { PodRecord } from './pod-record.ts';
@@ -61,7 +61,7 @@ export function createPodRunner(options: PodRunnerOptions) {
         return;
       }
       local.container = { phase: 'waiting', reason: waitingReason(error), message };
-      scheduleRestart(local);
+      restartLater(local);
       local.record.restartCount++;
     }
   }
@@ -134,17 +134,12 @@ export function createPodRunner(options: PodRunnerOptions) {
     const restart = policy === 'Always' || (policy === 'OnFailure' && (exitCode !== 0 || failedProbe));
     local.lastEnd = end;
     if (!restart) local.container = { phase: 'ended', ...end };
-    else local.container = { phase: 'ended', ...end, restartInMs: scheduleRestart(local) };
+    else local.container = { phase: 'ended', ...end, restartInMs: restartLater(local) };
     options.changed(localKey(local));
   }
 
-  function scheduleRestart(local: LocalPod): number {
-    const delayMs = restartDelayMs(local.record.restartCount);
-    local.restartTimer = setTimeout(() => {
-      delete local.restartTimer;
-      options.changed(localKey(local));
-    }, delayMs);
-    return delayMs;
+  function restartLater(local: LocalPod): number {
+    return scheduleRestart(local, local.record, () => options.changed(localKey(local)));
   }
 
   return {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Container, Probe } from '../../../kubernetes/index.ts';
+import type { ContainerRuntime } from '../../runtime/index.ts';
 import { grpcProblem } from './grpc-probe.ts';
 import { httpGet, portNumber } from './http-get.ts';
 
@@ -8,6 +9,18 @@ export interface ProbeTarget {
   address: string;
   container: Container;
   exec(command: string[], timeoutMs: number): Promise<number>;
+}
+
+/** A container that a runtime runs by this id. */
+export function probeTarget(
+  runtime: Pick<ContainerRuntime, 'exec'>,
+  { id, address, container }: { id: string; address: string; container: Container },
+): ProbeTarget {
+  return {
+    address,
+    container,
+    exec: async (command, timeoutMs) => (await runtime.exec(id, command, { timeoutMs })).exitCode,
+  };
 }
 
 /**

@@ -19,7 +19,7 @@ import { cpuMsOfTrees } from '../process-tree.ts';
 import { type ContainerRuntime, type ContainerSpec, type ContainerState, RuntimeError } from '../runtime.ts';
 import { cpuFeatures } from './cpu-features.ts';
 import { execThroughRunsc } from './exec.ts';
-import { keptState, sentryPid } from './kept-state.ts';
+import { keptState, processesOf } from './kept-state.ts';
 import { createPlaces } from './places.ts';
 import { connectThroughRunsc } from './port.ts';
 import { memoryOfContainer, untilEarlierCallsEnd } from './processes.ts';
@@ -323,7 +323,7 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
     connect: (id, _address, port) => connectThroughRunsc(runsc, id, port),
 
     cpuMs: (ids) => {
-      const pids = ids.map((id) => sentryPid(runsc, id));
+      const pids = ids.map((id) => processesOf(runsc, id)?.sentryPid);
       const used = cpuMsOfTrees(pids.map((pid) => pid ?? 0));
       return pids.map((pid, index) => (pid === undefined ? undefined : used[index]));
     },

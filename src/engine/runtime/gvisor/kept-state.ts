@@ -14,6 +14,13 @@ export interface KeptState {
   alive: boolean;
 }
 
+/** The parts of runsc's file that matter here. */
+interface StateFile {
+  status: KeptState['status'];
+  goferPid?: number;
+  sandbox?: { pid?: number; id?: string };
+}
+
 /** runsc writes the file in place: for a moment it is not whole. */
 const ATTEMPTS = 100;
 const AGAIN_MS = 20;
@@ -35,11 +42,12 @@ export async function keptState(runsc: Runsc, id: string): Promise<KeptState | u
   }
 }
 
-/** The sentry of a container that is alone in its sandbox or holds it; undefined where there is none. */
-export function sentryPid(runsc: Runsc, id: string): number | undefined {
+/** The sentry and the gofer of a container that is alone in its sandbox or holds it; undefined where there are none. */
+export function processesOf(runsc: Runsc, id: string): { sentryPid: number; goferPid: number } | undefined {
   try {
     const text = readFileSync(join(runsc.rootDirectory, `${id}_sandbox:${id}.state`), 'utf8');
-    return stateOf(text).sentryPid || undefined;
+    const { goferPid, sandbox } = JSON.parse(text) as StateFile;
+    return (sandbox?.pid ?? 0) > 0 ? { sentryPid: sandbox?.pid ?? 0, goferPid: goferPid ?? 0 } : undefined;
   } catch {
     return undefined;
   }
@@ -57,10 +65,7 @@ function readState({ rootDirectory }: Runsc, id: string): string | undefined {
 }
 
 function stateOf(text: string): KeptState {
-  const { status, sandbox } = JSON.parse(text) as {
-    status: KeptState['status'];
-    sandbox?: { pid?: number; id?: string };
-  };
+  const { status, sandbox } = JSON.parse(text) as StateFile;
   const pid = Math.max(0, sandbox?.pid ?? 0);
   return { status, sentryPid: pid, alive: pid > 0 && isSentry(pid, sandbox?.id ?? '') };
 }

@@ -1,6 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processesOf } from './kept-state.ts';
 import { RUNSC_TIMEOUT_MS, type Runsc } from './runsc.ts';
 
 const LOOK_MS = 20;
@@ -20,13 +20,8 @@ export async function untilEarlierCallsEnd(runsc: Runsc): Promise<void> {
 
 /** Memory of a container's sentry and gofer in bytes, their share of what they have in common with others; 0 for one that is gone. */
 export function memoryOfContainer(runsc: Runsc, id: string): number {
-  const path = join(runsc.rootDirectory, `${id}_sandbox:${id}.state`);
-  if (!existsSync(path)) return 0;
-  const { goferPid, sandbox } = JSON.parse(readFileSync(path, 'utf8')) as {
-    goferPid: number;
-    sandbox: { pid: number };
-  };
-  return [goferPid, sandbox.pid].reduce((sum, pid) => sum + proportionalBytes(pid), 0);
+  const found = processesOf(runsc, id);
+  return found === undefined ? 0 : proportionalBytes(found.sentryPid) + proportionalBytes(found.goferPid);
 }
 
 function proportionalBytes(pid: number): number {
