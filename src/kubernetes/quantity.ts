@@ -17,9 +17,11 @@ const FACTORS: Readonly<Record<string, number>> = {
   Ei: 2 ** 60,
 };
 
-/** Value of a Kubernetes quantity: `250m` is 0.25, `1Gi` 2³⁰. Undefined for anything else. */
+/** Value of a Kubernetes quantity: `250m` is 0.25, `1Gi` 2³⁰, `1e3` 1000. Undefined for anything else. */
 export function parseQuantity(text: string | undefined): number | undefined {
-  const match = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkMGTPE]|[KMGTPE]i)?$/.exec(text ?? '');
-  const factor = FACTORS[match?.[2] ?? ''];
-  return match === null || factor === undefined ? undefined : Number(match[1]) * factor;
+  const match = /^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]|[KMGTPE]i))?$/.exec(text ?? '');
+  if (match === null) return undefined;
+  const [, digits = '', exponent = '', unit = ''] = match;
+  const factor = FACTORS[unit];
+  return factor === undefined ? undefined : Number(digits + exponent) * factor;
 }

@@ -54,11 +54,12 @@ describe('limits of a Pod', () => {
     assert.equal(limitsCondition(of, {})?.status, 'True');
   });
 
-  it('an amount that is none is refused', () => {
-    const of = pod([container('one', { memory: '64 MB' })]);
-    assert.throws(() => limitsOf(of), /"64 MB" is no amount/);
-    assert.equal(limitsCondition(of, {})?.reason, 'InvalidQuantity');
-  });
+  for (const memory of ['64 MB', '1e3Mi', '-64Mi', '+64Mi'])
+    it(`an amount that is none is refused: ${memory}`, () => {
+      const of = pod([container('one', { memory })]);
+      assert.throws(() => limitsOf(of), { message: `"${memory}" is no amount such as 64Mi` });
+      assert.equal(limitsCondition(of, {})?.reason, 'InvalidQuantity');
+    });
 
   it('what the machine can not bound is said, with the cause', () => {
     const of = pod([container('one', { memory: '64Mi', cpu: '1' })]);

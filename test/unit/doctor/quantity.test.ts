@@ -23,6 +23,7 @@ describe('quantities', () => {
     ['1G', 1e9],
     ['128e6', 128e6],
     ['100n', 1e-7],
+    ['1e3Mi', undefined],
     ['1Zi', undefined],
     ['', undefined],
     ['many', undefined],
