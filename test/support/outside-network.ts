@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A name of the outside DNS server; `truncate` makes it answer in full over TCP only. */
@@ -14,6 +14,8 @@ export interface OutsideNetwork {
   connects(address: string, port: number): boolean;
   close(): Promise<void>;
 }
+
+const NAMESPACE_PREFIX = 'outside-';
 
 /** Where the namespace sends what it answers: this machine's end of the link. */
 const NEAR_END = '198.51.100.1';
@@ -31,10 +33,9 @@ export async function makeOutsideNetwork(options: {
   udpPorts: number[];
 }): Promise<OutsideNetwork> {
   const tag = process.pid.toString(36);
-  const namespace = `outside-${tag}`;
+  const namespace = `${NAMESPACE_PREFIX}${tag}`;
   const link = `out${tag}`;
   const zonePath = join(options.directory, 'zone.json');
-  const ip = (...words: string[]) => execFileSync('ip', words, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
   const inside = (...words: string[]) => ip('-n', namespace, ...words);
   const setZone = (zone: Record<string, ZoneEntry>) => writeFileSync(zonePath, JSON.stringify(zone));
   let server: ChildProcess | undefined;
@@ -45,20 +46,13 @@ export async function makeOutsideNetwork(options: {
       server.kill('SIGKILL');
       await ended;
     }
-    for (const words of [
-      ['link', 'delete', link],
-      ['netns', 'delete', namespace],
-    ])
-      try {
-        ip(...words);
-      } catch {
-        // It was never made.
-      }
+    remove(namespace, link);
     rmSync(zonePath, { force: true });
   };
 
   try {
     setZone({});
+    removeLeftOvers();
     ip('netns', 'add', namespace);
     ip('link', 'add', link, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace);
     ip('address', 'add', `${NEAR_END}/32`, 'dev', link);
@@ -93,4 +87,32 @@ export async function makeOutsideNetwork(options: {
     },
     close,
   };
+}
+
+/** A run that was killed leaves its namespace, and with it routes to the very addresses that the next one needs. */
+function removeLeftOvers(): void {
+  for (const name of readdirSync('/run/netns')) {
+    if (!name.startsWith(NAMESPACE_PREFIX)) continue;
+    const tag = name.slice(NAMESPACE_PREFIX.length);
+    if (existsSync(`/proc/${Number.parseInt(tag, 36)}`)) continue;
+    for (const processId of ip('netns', 'pids', name).split('\n').filter(Boolean))
+      process.kill(Number(processId), 'SIGKILL');
+    remove(name, `out${tag}`);
+  }
+}
+
+function remove(namespace: string, link: string): void {
+  for (const words of [
+    ['link', 'delete', link],
+    ['netns', 'delete', namespace],
+  ])
+    try {
+      ip(...words);
+    } catch {
+      // It was never made.
+    }
+}
+
+function ip(...words: string[]): string {
+  return execFileSync('ip', words, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
 }
