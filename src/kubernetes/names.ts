@@ -79,7 +79,7 @@ export const CPU_ACTIVE_ANNOTATION = 'sandbox-router/cpu-active';
 export const DRAINING_ANNOTATION = 'sandbox-router/draining';
 /** Label on a Pod: its egress class. */
 export const EGRESS_LABEL = 'sandbox-router/egress';
-/** Annotation on a Pod: DNS names that it may call (`api.example.com, *.pypi.org:443`), besides what its NetworkPolicies allow. The engine follows it. */
+/** Annotation on a Pod: DNS names that it may call (`api.example.com, *.example.org:443`), besides what its NetworkPolicies allow. The engine follows it. */
 export const EGRESS_NAMES_ANNOTATION = 'sandbox-router/egress-allow-names';
 
 /** Annotation on a Sandbox: id of the snapshot that its next start restores. Written by the Sandbox controller. */

@@ -10,7 +10,7 @@ export class EgressNamesError extends Error {
 }
 
 /**
- * Names that a sandbox may call: `api.example.com, *.pypi.org:443`, separated by commas or white space. `*.` stands for every name below, not for the name
+ * Names that a sandbox may call: `api.example.com, *.example.org:443`, separated by commas or white space. `*.` stands for every name below, not for the name
  * itself. @throws EgressNamesError
  */
 export function parseEgressNames(text: string): EgressName[] {
