@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, globSync } from 'node:fs';
+import { cpSync, globSync, readdirSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { currentCondition, waitForSandbox } from '../../src/cli/sandbox-verbs.ts';
+import { linkPrefix } from '../../src/engine/network/links.ts';
+import { engineTagOf } from '../../src/engine/runtime/index.ts';
 import { createHttpResourceClient, loadKubeConfig, SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../../test/support/checkout.ts';
 import { containersOf } from '../../test/support/prepared.ts';
@@ -24,7 +26,7 @@ export interface WakeEngine {
   binariesDirectory: string;
   /** Milliseconds from sending a request to the first byte of its answer, on a connection of its own. */
   request(sandbox: string): Promise<number>;
-  /** Resolves with the directory of the snapshot once it sleeps and, where that is to be, a container waits for it. */
+  /** Resolves with the directory of the snapshot once it sleeps and a container waits for it, or else a network. */
   pause(sandbox: string): Promise<string>;
   /** Copies `config.json` of a sandbox that runs. */
   keepConfig(sandbox: string, path: string): void;
@@ -38,6 +40,7 @@ export async function startWakeEngine({ directory, manifests, prepares }: WakeEn
   const up = await startUp({ directory, command });
   const client = createHttpResourceClient(loadKubeConfig({ path: up.kubeconfig }));
   const engine = join(up.stateDirectory, 'engine');
+  const sandboxCount = (await client.list(SANDBOXES)).items.length;
   return {
     platform: /runtime +gVisor \(runsc \S+, (\S+)\)/.exec(up.output())?.[1] ?? 'systrap',
     binariesDirectory: join(up.stateDirectory, 'bin'),
@@ -57,6 +60,7 @@ export async function startWakeEngine({ directory, manifests, prepares }: WakeEn
         await until(`a container waits for ${sandbox}`, () =>
           containersOf(up.stateDirectory, 'created').some(({ hostname }) => hostname === sandbox),
         );
+      else await until(`a network waits for ${sandbox}`, () => linkCount(engine) === sandboxCount);
       return join(engine, 'snapshots', paused.metadata.annotations?.['sandbox-router/snapshot'] ?? '');
     },
     keepConfig: (sandbox, path) => {
@@ -67,6 +71,12 @@ export async function startWakeEngine({ directory, manifests, prepares }: WakeEn
     },
     close: () => up.interrupt(),
   };
+}
+
+/** Links of all sandboxes of an engine: those that run, and those for which a network waits. */
+function linkCount(engineDirectory: string): number {
+  const prefix = linkPrefix(engineTagOf(engineDirectory));
+  return readdirSync('/sys/class/net').filter((name) => name.startsWith(prefix)).length;
 }
 
 function firstByte(url: string, token: string): Promise<number> {

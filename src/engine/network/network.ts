@@ -22,7 +22,10 @@ export interface SandboxNetwork {
    * others. Nothing passes until then.
    */
   prepare(id: string, likelyAddress: string): Promise<NetworkAttachment>;
-  /** Lets traffic pass that was kept off since {@link SandboxNetwork.prepare}; to be called after {@link SandboxNetwork.attach}. No error where it passes already. */
+  /**
+   * Lets traffic pass that was kept off since {@link SandboxNetwork.prepare}, or may have been since before {@link SandboxNetwork.adopt}; to be called after
+   * {@link SandboxNetwork.attach}. No error where it passes already.
+   */
   open(id: string): Promise<void>;
   /**
    * Removes namespace, veth and address; unknown ids are no error. With a `reservation` (a snapshot's id) the address is kept from others until it is asked

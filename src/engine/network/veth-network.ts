@@ -170,7 +170,9 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     },
     open: async (id) => {
       const address = attachments.get(id);
-      if (closed.delete(id) && address !== undefined) await run(id, batch(opening(id, address)));
+      if (!closed.delete(id) || address === undefined) return;
+      const { exitCode, stderr } = await shell.run(batch(opening(id, address)), ATTACH_TIMEOUT_MS);
+      if (exitCode !== 0) throw new Error(`could not open the network of container ${id}: ${stderr.trim()}`);
     },
     prepare: async (id, likelyAddress) => {
       // The host's end stays down: nothing leads here, whoever has the address meanwhile.
@@ -196,7 +198,10 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     },
     adopt: (id, address) => {
       const value = numeric(address);
-      if (value !== undefined) assign(id, value);
+      if (value === undefined) return;
+      assign(id, value);
+      // An engine that was killed may not have come to it.
+      closed.add(id);
     },
     attachments: () => attachments,
     onChange: (listener) => {

@@ -150,15 +150,19 @@ function strayOnMachine(
     names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
   const namespaces = network(existsSync('/run/netns') ? readdirSync('/run/netns') : [], `sandbox-router-${tag}-`);
   const links = network(readdirSync('/sys/class/net'), `s${tag}`);
-  const waiting = [...namespaces, ...links, ...below('containers/gvisor')].filter((id) => !containers.has(id));
-  if (new Set(waiting).size <= prepared) for (const id of waiting) containers.add(id);
+  const waiting = below('containers/gvisor').filter((id) => !containers.has(id));
+  if (waiting.length <= prepared) for (const id of waiting) containers.add(id);
+  // Networks alone may wait as well, for no more sandboxes than sleep.
+  const asleep = sandboxes.filter(({ spec }) => spec.operatingMode === 'Suspended').length;
+  const waitingNetworks = new Set([...namespaces, ...links].filter((id) => !containers.has(id)));
+  const connected = new Set([...containers, ...(waitingNetworks.size <= asleep ? waitingNetworks : [])]);
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .filter((line) => line.includes(stateDirectory));
 
   return [
-    ...difference('namespace', namespaces, containers),
-    ...difference('link', links, containers),
+    ...difference('namespace', namespaces, connected),
+    ...difference('link', links, connected),
     ...difference('container', below('containers/gvisor'), containers),
     ...difference('record', below('pods').map(uidOf), uids),
     ...strays('log', below('logs').map(uidOf), uids),

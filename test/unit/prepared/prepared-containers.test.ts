@@ -14,7 +14,14 @@ describe('containers that wait for sandboxes to wake', () => {
   let pool: PreparedContainers;
   /** Hostnames of the containers that there are, by id. */
   let there: Map<string, string>;
-  let namespaces: Set<string>;
+  /** Addresses by id. */
+  let namespaces: Map<string, string>;
+  /** Addresses in the namespaces that belong to no container. */
+  const networks = () =>
+    [...namespaces]
+      .filter(([id]) => !there.has(id))
+      .map(([, address]) => address)
+      .toSorted();
   let availableBytes: number;
   let failures: string[];
   let failing: boolean;
@@ -34,7 +41,7 @@ describe('containers that wait for sandboxes to wake', () => {
       },
       network: {
         prepare: async (id, address) => {
-          namespaces.add(id);
+          namespaces.set(id, address);
           return { address };
         },
         detach: async (id) => void namespaces.delete(id),
@@ -50,12 +57,14 @@ describe('containers that wait for sandboxes to wake', () => {
   };
   const pause = (name: string) => pool.paused(name, specOf(name), '10.64.0.2');
   const hostnames = () => [...there.values()].toSorted();
+  const waitForNetworks = (...addresses: string[]) =>
+    until(`${addresses} wait, not ${networks()}`, () => JSON.stringify(networks()) === JSON.stringify(addresses), 5000);
   const waitFor = (...names: string[]) =>
     until(`${names} wait, not ${hostnames()}`, () => JSON.stringify(hostnames()) === JSON.stringify(names), 5000);
 
   beforeEach(() => {
     there = new Map();
-    namespaces = new Set();
+    namespaces = new Map();
     availableBytes = 900 * MEBIBYTE;
     failures = [];
     failing = false;
@@ -140,10 +149,48 @@ describe('containers that wait for sandboxes to wake', () => {
     await waitFor();
   });
 
-  it('none at all where zero may wait', async () => {
+  it('where none may wait, the network does, for its own sandbox alone', async () => {
+    start({ count: 0, bytes: 256 * MEBIBYTE });
+    pool.paused('a', specOf('same'), '10.64.0.2');
+    pool.paused('b', specOf('same'), '10.64.0.3');
+    await waitForNetworks('10.64.0.2', '10.64.0.3');
+    const taken = pool.take('b');
+    assert.equal(taken?.shape, undefined);
+    assert.equal(namespaces.get(taken?.id ?? ''), '10.64.0.3');
+    assert.equal(pool.take('b'), undefined);
+    assert.deepEqual(hostnames(), []);
+    if (taken !== undefined) await pool.discard(taken);
+    pool.forget('a');
+    await waitForNetworks();
+  });
+
+  it('only the network waits for a sandbox with files of its own, and for those after the most likely', async () => {
+    start({ count: 1, bytes: 256 * MEBIBYTE });
+    pool.paused('earlier', specOf('earlier'), '10.64.0.2');
+    nowMs += 1000;
+    pool.paused('later', specOf('later'), '10.64.0.3');
+    nowMs += 1000;
+    pool.paused('files', specOf('files'), '10.64.0.4', true);
+    await waitFor('later');
+    await waitForNetworks('10.64.0.2', '10.64.0.4');
+  });
+
+  it('of many sandboxes, networks wait for those that were paused last', async () => {
+    start({ count: 0, bytes: 256 * MEBIBYTE });
+    const addresses = Array.from({ length: 20 }, (_, index) => `10.64.0.${100 + index}`);
+    for (const address of addresses) {
+      pool.paused(address, specOf('same'), address);
+      nowMs += 1000;
+    }
+    await waitForNetworks(...addresses.slice(4));
+  });
+
+  it('no network waits when memory is short', async () => {
     start({ count: 0, bytes: 256 * MEBIBYTE });
     pause('a');
-    assert.equal(pool.take('a'), undefined);
+    await waitForNetworks('10.64.0.2');
+    availableBytes = 90 * MEBIBYTE;
+    await waitForNetworks();
   });
 
   it('one that could not be made is told, leaves no network, and is tried again at the next pause', async () => {

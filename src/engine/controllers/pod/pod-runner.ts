@@ -84,13 +84,12 @@ export function createPodRunner(options: PodRunnerOptions) {
     await Promise.race([ready, delay(READY_AT_ONCE_MS, undefined, { ref: false })]);
   }
 
-  /** The Sandbox will be called again: its container may be made before. Not where it has files that are made for each Pod. */
+  /** The Sandbox will be called again: its container may be made before, or just the network where it has files that are made for each Pod. */
   function expectWake(pod: Pod, { spec, record }: LocalPod): void {
     const owner = controllerOf(pod);
-    const ownFiles = filesOf(record.uid);
-    if (owner?.kind !== 'Sandbox' || spec?.root.mounts.some(({ source }) => source?.startsWith(ownFiles)) !== false)
-      return;
-    options.prepared.paused(owner.uid, spec, record.address);
+    if (owner?.kind !== 'Sandbox' || spec === undefined) return;
+    const hasOwnFiles = spec.root.mounts.some(({ source }) => source?.startsWith(filesOf(record.uid)));
+    options.prepared.paused(owner.uid, spec, record.address, hasOwnFiles);
   }
 
   /** Watches readiness and the end of a container that runs, new or not; resolves when it is ready for the first time. */

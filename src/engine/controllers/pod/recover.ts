@@ -116,6 +116,7 @@ async function recoverOne(pod: Pod, local: LocalPod, record: PodRecord, options:
   };
   if (halfCopied) await stop();
   else if (state.state === 'running') {
+    await network.open(record.containerId);
     runner.foundRunning(pod, local);
     await Promise.race([runner.followAgain(pod, local), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
     return;

@@ -39,7 +39,7 @@ export type ContainerStart = (
 export function createContainerStart(options: ContainerStartOptions): ContainerStart {
   const { runtime, network, records, snapshots, logs, specOf, members } = options;
 
-  /** In the container that waits for one like it, where there is one; should that be of no use after all, in one of its own. */
+  /** In the container that waits for one like it, where there is one, or in the network that waits; should the container be of no use after all, in one of its own. */
   async function startContainer(
     pod: Pod,
     local: LocalPod,
@@ -49,9 +49,9 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
     const first = local.record.startedAt === undefined;
     const mayWait = snapshot !== undefined && first && local.members === undefined;
     const waiting = mayWait ? options.prepared.take(controllerOf(pod)?.uid ?? '') : undefined;
-    if (waiting !== undefined) {
+    if (waiting !== undefined) use(local, waiting.id);
+    if (waiting?.shape !== undefined) {
       try {
-        use(local, waiting.id);
         return await startIn(pod, local, snapshot, image, waiting);
       } catch (error) {
         report(pod, error as Error);
