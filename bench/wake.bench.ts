@@ -37,10 +37,11 @@ interface Contestant {
 }
 
 /** Wakes through two routers, one whose engine keeps containers ready and one whose does not, and bare restores of copies of the same snapshots, in turn. */
-export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string, unknown>> {
+export async function run({ rounds = 20, only }: BenchOptions): Promise<Record<string, unknown>> {
+  const { sizes, ways } = selected(only);
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-bench-'));
   const manifests = join(directory, 'counters.json');
-  writeFileSync(manifests, SIZES.map((size) => JSON.stringify(counter(size))).join('\n---\n'));
+  writeFileSync(manifests, sizes.map((size) => JSON.stringify(counter(size))).join('\n---\n'));
   const engines: WakeEngine[] = [];
   const bares: BareRestore[] = [];
   const start = async (name: string, prepares: boolean): Promise<WakeEngine> => {
@@ -55,31 +56,31 @@ export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string,
   unprepared  the same with --prepared-sandboxes 0
   bare        "runsc restore" of a copy of the same snapshot into a network made before: from starting runsc to the first byte
 `);
-    const prepared = await start('prepared', true);
-    const unprepared = await start('unprepared', false);
+    const byWay = new Map<Way, WakeEngine>();
+    for (const way of ways) byWay.set(way, await start(way, way === 'prepared'));
+    // The one without containers that wait, where it is there: its bundles are those of containers that run.
+    const last = engines.at(-1);
+    if (last === undefined) throw new Error('nothing is to be measured');
     const { path: runscPath, version } = await findRunsc({
-      binariesDirectory: prepared.binariesDirectory,
+      binariesDirectory: last.binariesDirectory,
       moduleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
       environment: process.env,
       progress: (_title, task) => task(),
     });
     const contestants: Contestant[] = [];
-    for (const { name: size, sandbox } of SIZES) {
-      for (const [way, engine] of [
-        ['prepared', prepared],
-        ['unprepared', unprepared],
-      ] as const) {
+    for (const { name: size, sandbox } of sizes) {
+      for (const [way, engine] of byWay) {
         await engine.request(sandbox);
         const measure = () => engine.request(sandbox);
         contestants.push({ size, way, measure, reset: () => engine.pause(sandbox), samples: [] });
       }
       const bundleConfigPath = join(directory, `${sandbox}.json`);
-      unprepared.keepConfig(sandbox, bundleConfigPath);
-      await prepared.pause(sandbox);
-      const snapshotDirectory = await unprepared.pause(sandbox);
+      last.keepConfig(sandbox, bundleConfigPath);
+      let snapshotDirectory = '';
+      for (const engine of engines) snapshotDirectory = await engine.pause(sandbox);
       const bare = prepareBareRestore({
         runscPath,
-        platform: prepared.platform,
+        platform: last.platform,
         directory: join(directory, `bare-${sandbox}`),
         bundleConfigPath,
         snapshotDirectory,
@@ -99,12 +100,26 @@ export async function run({ rounds = 20 }: BenchOptions): Promise<Record<string,
       }
       if (process.stdout.isTTY) process.stdout.write(`\r${round + 1}/${rounds}`);
     }
-    return report(contestants, { rounds, runsc: version, platform: prepared.platform, machine: machine() });
+    return report(contestants, { rounds, runsc: version, platform: last.platform, machine: machine() });
   } finally {
     for (const engine of engines) await engine.close();
     for (const bare of bares) bare.close();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** What `--only` leaves: `27MB`, `unprepared`, or several of these words with commas; a size is always compared with bare restores of it. */
+function selected(only: string | undefined): { sizes: (typeof SIZES)[number][]; ways: Exclude<Way, 'bare'>[] } {
+  const words = new Set(only?.split(','));
+  const chosen = <Item>(items: readonly Item[], nameOf: (item: Item) => string): Item[] => {
+    const found = items.filter((item) => words.delete(nameOf(item)));
+    return found.length === 0 ? [...items] : found;
+  };
+  const sizes = chosen(SIZES, ({ name }) => name);
+  const ways = chosen(['prepared', 'unprepared'] as const, (way) => way);
+  if (words.size > 0)
+    throw new Error(`--only=${only}: 27MB, 512MB, prepared and unprepared can be chosen, with commas`);
+  return { sizes, ways };
 }
 
 function counter({ sandbox, ballastMb }: (typeof SIZES)[number]): unknown {
@@ -152,16 +167,16 @@ function report(contestants: Contestant[], circumstances: Record<string, unknown
     const compared = `${figures.ratio.toFixed(3).padStart(9)}${figures.p99OverBareMedianMs.toFixed(1).padStart(12)}`;
     console.log(`${size.padStart(5)} ${way.padEnd(11)}${columns}${compared}`);
   }
-  const small = { router: figuresOf('27MB', 'prepared'), bare: figuresOf('27MB', 'bare') };
-  return {
-    routerMs: small.router.medianMs,
-    bareRestoreMs: small.bare.medianMs,
-    ratio: small.router.ratio,
-    routerPercentilesMs: small.router.percentilesMs,
-    bareRestorePercentilesMs: small.bare.percentilesMs,
-    sizes,
-    ...circumstances,
-  };
+  const { prepared: router, bare } = sizes['27MB'] ?? {};
+  const small = router !== undefined &&
+    bare !== undefined && {
+      routerMs: router.medianMs,
+      bareRestoreMs: bare.medianMs,
+      ratio: router.ratio,
+      routerPercentilesMs: router.percentilesMs,
+      bareRestorePercentilesMs: bare.percentilesMs,
+    };
+  return { ...small, sizes, ...circumstances };
 }
 
 function percentiles(samples: number[]): Record<string, number> {
