@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { CommandShell } from '../command-shell.ts';
 import { type AddressRange, blockOf, dotted, gatewayOf, numeric } from './addresses.ts';
@@ -12,6 +13,8 @@ const execute = promisify(execFile);
 /** Directory in which `ip netns` keeps its namespaces. */
 const NAMESPACES = '/run/netns';
 const ATTACH_TIMEOUT_MS = 10_000;
+/** What is restored answers after a multiple of this, and needs the processor until then more than who will call it. */
+const OPEN_AFTER_MS = 15;
 
 /** What a veth network needs. */
 export interface VethNetworkOptions {
@@ -169,6 +172,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       return attachment;
     },
     open: async (id) => {
+      if (!closed.has(id)) return;
+      await delay(OPEN_AFTER_MS);
       const address = attachments.get(id);
       if (!closed.delete(id) || address === undefined) return;
       const { exitCode, stderr } = await shell.run(batch(opening(id, address)), ATTACH_TIMEOUT_MS);

@@ -47,7 +47,12 @@ function world(states: (ContainerState | Error)[], { begun = false } = {}) {
       stop: async () => did.push('stop'),
       durableSnapshots: true,
     },
-    network: { adopt: () => {}, list: async () => ['c'], detach: async () => did.push('detach') },
+    network: {
+      adopt: () => {},
+      open: async () => did.push('open'),
+      list: async () => ['c'],
+      detach: async () => did.push('detach'),
+    },
     containers: { set: () => {} },
     podSnapshots: [],
     publish: async () => {},
@@ -61,7 +66,7 @@ describe('a container that an earlier engine left', () => {
   it('is followed again while it runs', async () => {
     const { did, options } = world([{ state: 'running' }]);
     await recoverPods(options);
-    assert.deepEqual(did, ['follow']);
+    assert.deepEqual(did, ['open', 'follow']);
   });
 
   it('is left alone while nobody can tell whether it runs, and looked at again', async () => {
@@ -74,14 +79,14 @@ describe('a container that an earlier engine left', () => {
       message: 'no answer',
     });
     await later.shift()?.();
-    assert.deepEqual(did.slice(1), ['follow']);
+    assert.deepEqual(did.slice(1), ['open', 'follow']);
     assert.equal(later.length, 0);
   });
 
   it('goes on where the checkpoint that was under way fails', async () => {
     const { did, options } = world([{ state: 'running' }], { begun: true });
     await recoverPods(options);
-    assert.deepEqual(did, ['checkpoint', 'follow']);
+    assert.deepEqual(did, ['checkpoint', 'open', 'follow']);
   });
 
   it('has ended where it runs no more', async () => {

@@ -53,6 +53,8 @@ export interface PolicyController {
 /** Egress classes that promise that nothing on the internet is reached, by which name ever. */
 const CLASSES_WITHOUT_NAMES = ['none', 'restricted'];
 /** First and longest wait before rules that nftables did not take are tried again. */
+/** A container that starts needs the processor more than its rules, without which it reaches nothing: it sends nothing yet for a multiple of this. */
+const ATTACHED_MS = 15;
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -78,7 +80,7 @@ export function startPolicyController(options: PolicyControllerOptions): PolicyC
   let failures = 0;
   let forwarding = false;
   let closed = false;
-  network.onChange(changed);
+  network.onChange(() => schedule(ATTACHED_MS));
 
   function podChanged(after: Pod | undefined, before: Pod | undefined): void {
     // A status that changes says nothing about rules, save where the Pod's sandbox is.
