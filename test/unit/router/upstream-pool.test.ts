@@ -166,6 +166,32 @@ describe('connections to a sandbox', () => {
     assert.deepEqual([body.readableFlowing, body.readableDidRead, body.destroyed], [null, false, false]);
   });
 
+  it('are not dialled for each request of a burst, which take those that answers set free', async () => {
+    const sandboxes = await start(always(OK));
+    const answers = await Promise.all(Array.from({ length: 100 }, () => ask(sandboxes)));
+    assert.deepEqual(new Set(answers), new Set(['ok']));
+    const dialled = upstream?.connections.length ?? 0;
+    assert.ok(dialled < 60, `${dialled} connections for 100 requests`);
+  });
+
+  it('are dialled for as many requests as a slow sandbox leaves waiting', async () => {
+    const sandboxes = await start(() => {});
+    const failed = Promise.allSettled(Array.from({ length: 30 }, () => ask(sandboxes)));
+    await until('each has its own', () => upstream?.connections.length === 30);
+    sandboxes.destroy(new Error('gone'));
+    await failed;
+  });
+
+  it('that nobody accepts are told of to all who waited for one', async () => {
+    const sandboxes = await start(() => {});
+    await upstream?.close();
+    const failures = await Promise.all(
+      Array.from({ length: 30 }, () => ask(sandboxes).catch((error) => `${error.syscall} ${error.code}`)),
+    );
+    assert.deepEqual(new Set(failures), new Set(['connect ECONNREFUSED']));
+    assert.equal(sandboxes.running(), 0);
+  });
+
   it('carry large bodies whole, however late their pieces are given back', async () => {
     const bodies = Array.from({ length: 6 }, (_, index) => randomBytes(3_000_000 + index * 1111));
     const sandboxes = await start(async (sandbox) => {

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { ConnectionClosedError, notDialled, UpstreamError } from './errors.ts';
+import { ConnectionClosedError, dialFailure, UpstreamError } from './errors.ts';
 import type { UpstreamControl, UpstreamHandler, UpstreamRequest } from './exchange.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 import { type BodyWriter, requestHead, writeBody } from './request-writer.ts';
@@ -10,9 +10,12 @@ export interface ConnectionOwner {
   readonly buffers: ReadBuffers;
   /** Its pod is in a snapshot, and can neither accept nor answer. */
   asleep: boolean;
+  /** Somebody accepted it. */
+  connected(): void;
   /** It may carry another request. */
   idle(connection: UpstreamConnection): void;
-  closed(connection: UpstreamConnection): void;
+  /** It has ended. `wasConnected` is false for one that nobody accepted, with what kept it from it; nothing did where its request was given up. */
+  closed(connection: UpstreamConnection, wasConnected: boolean, failure: Error | undefined): void;
 }
 
 /** Pieces of a body above this go on without a copy. */
@@ -154,6 +157,7 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
     this.connected = true;
     this.deadlineMs = 0;
     this.restartDeadline(performance.now());
+    this.owner.connected();
     const { request, handler } = this;
     if (request !== undefined && request.body !== null && handler !== undefined) this.write(request);
   }
@@ -244,12 +248,12 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
     this.handler = undefined;
     if (this.own !== undefined && !this.lent) this.owner.buffers.give(this.own);
     this.own = undefined;
-    this.owner.closed(this);
-    if (handler === undefined) return;
     const { failure } = this;
+    this.owner.closed(this, this.connected, failure);
+    if (handler === undefined) return;
     // Failures to connect, and what others cut it for, are told as they are.
-    if (failure !== undefined && !this.connected && !('syscall' in failure)) handler.onError(notDialled(failure));
-    else if (failure !== undefined && (!this.connected || !('syscall' in failure))) handler.onError(failure);
+    if (failure !== undefined && !this.connected) handler.onError(dialFailure(failure));
+    else if (failure !== undefined && !('syscall' in failure)) handler.onError(failure);
     else handler.onError(new ConnectionClosedError(this.requests > 1 && !this.heard, failure));
   }
 
@@ -257,7 +261,7 @@ export class UpstreamConnection implements ResponseSink, UpstreamControl {
   private fail(error: Error): void {
     const { handler } = this;
     this.handler = undefined;
-    this.socket.destroy();
+    this.destroy(error);
     handler?.onError(error);
   }
 }

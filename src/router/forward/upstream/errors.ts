@@ -24,6 +24,11 @@ export function notDialled(cause: Error): UpstreamError {
   return new UpstreamError('not_dialled', 'the connection was given up before it was there', { cause });
 }
 
+/** What a request is told whose connection nobody accepted: failures of the system and timeouts as they are. */
+export function dialFailure(failure: Error): Error {
+  return 'syscall' in failure || failure instanceof UpstreamError ? failure : notDialled(failure);
+}
+
 /** What came is no answer in HTTP/1.1 (RFC 9112). */
 export class InvalidResponseError extends UpstreamError {
   constructor(message: string) {

@@ -1,5 +1,5 @@
 import { type ConnectionOwner, UpstreamConnection } from './connection.ts';
-import { notDialled } from './errors.ts';
+import { dialFailure, notDialled } from './errors.ts';
 import type { UpstreamControl, UpstreamHandler, UpstreamRequest } from './exchange.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 
@@ -32,6 +32,12 @@ export interface PoolCommons {
 
 /** A pod's port serves so many at once. */
 const MOST_CONNECTIONS = 1024;
+/**
+ * So many are dialled at once, and while answers set others free only one in so long; whoever needs one takes the first that is free, dialled or not. A connection costs as
+ * much as several requests: after a moment in which nothing was answered, one for each request that came meanwhile would make the moment many times as long.
+ */
+const MOST_DIALS = 4;
+const DIAL_AGAIN_MS = 2;
 /** Connections kept without a request; the others end with their answer. */
 const MOST_IDLE = 256;
 
@@ -69,30 +75,62 @@ export function createUpstreamPool(host: string, port: number, commons: PoolComm
   const open = new Set<UpstreamConnection>();
   const waiting: Waiting[] = [];
   const farewells: (() => void)[] = [];
+  let dialling = 0;
+  let willDial = false;
+  /** Whether an answer set a connection free for one that waited, since that was last looked at. */
+  let answering = false;
   let closing: (() => void) | undefined;
   let cutFor: Error | undefined;
 
   const owner: ConnectionOwner = {
     buffers: commons.buffers,
     asleep: false,
+    connected: () => {
+      dialling--;
+      if (willDial || waiting.length === 0) return;
+      willDial = true;
+      // Answers that have come in the same turn free theirs first.
+      setImmediate(dialForMore);
+    },
     idle: (connection) => {
       const next = nextWaiting();
       if (next !== undefined) {
+        answering = true;
         next.connection = connection;
         connection.send(next.request, next.handler, performance.now());
       } else if (closing !== undefined || idle.length >= MOST_IDLE) connection.destroy();
       else idle.push(connection);
     },
-    closed: (connection) => {
+    closed: (connection, wasConnected, failure) => {
       open.delete(connection);
       commons.closed(connection);
       const at = idle.lastIndexOf(connection);
       if (at >= 0) idle.splice(at, 1);
-      const next = nextWaiting();
-      if (next !== undefined) next.connection = dial(next.request, next.handler);
-      else if (open.size === 0) closing?.();
+      if (!wasConnected) dialling--;
+      // Whoever waited for that dial would have made the same one.
+      if (!wasConnected && failure !== undefined && cutFor === undefined)
+        for (const { handler, aborted } of waiting.splice(0)) if (!aborted) handler.onError(dialFailure(failure));
+      if (mayDial(MOST_DIALS)) dialForNext();
+      if (open.size === 0) closing?.();
     },
   };
+
+  function dialForMore(): void {
+    willDial = answering && waiting.length > 0;
+    if (willDial) setTimeout(dialForMore, DIAL_AGAIN_MS);
+    const most = answering ? 1 : MOST_DIALS;
+    answering = false;
+    while (waiting.length > 0 && mayDial(most)) dialForNext();
+  }
+
+  function dialForNext(): void {
+    const next = nextWaiting();
+    if (next !== undefined) next.connection = dial(next.request, next.handler);
+  }
+
+  function mayDial(most: number): boolean {
+    return cutFor === undefined && dialling < most && open.size < MOST_CONNECTIONS;
+  }
 
   function nextWaiting(): Waiting | undefined {
     for (;;) {
@@ -104,6 +142,7 @@ export function createUpstreamPool(host: string, port: number, commons: PoolComm
   function dial(request: UpstreamRequest, handler: UpstreamHandler): UpstreamConnection {
     const nowMs = performance.now();
     const connection = new UpstreamConnection(host, port, request.connectMs, nowMs, owner);
+    dialling++;
     open.add(connection);
     commons.opened(connection);
     connection.send(request, handler, nowMs);
@@ -120,7 +159,7 @@ export function createUpstreamPool(host: string, port: number, commons: PoolComm
         }
         kept.destroy();
       }
-      if (cutFor === undefined && open.size < MOST_CONNECTIONS) return dial(request, handler);
+      if (mayDial(MOST_DIALS)) return dial(request, handler);
       const waits = new Waiting(request, handler);
       if (cutFor === undefined) waiting.push(waits);
       else process.nextTick(refuse, waits, cutFor);
