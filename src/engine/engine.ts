@@ -26,6 +26,7 @@ import { startNetworkEnforcement } from './network-enforcement.ts';
 import { announceNode } from './node.ts';
 import { createLogStore, createPodLogs } from './pod-logs/index.ts';
 import { createPodStreams } from './pod-streams.ts';
+import { goBeforeSandboxes } from './priority.ts';
 import { type ContainerRuntime, createContainerIds, hasTool, type Progress, selectRuntime } from './runtime/index.ts';
 import { openStore } from './store/index.ts';
 
@@ -86,6 +87,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     moduleDirectory: options.gvisorModuleDirectory,
   });
   const { runtime, engineTag, namespaces } = selected;
+  // Processes of the other runtime are started by this one, and would go before as well.
+  if (runtime.name === 'gvisor') goBeforeSandboxes();
   const subnet = namespaces ? claimAddressRange(engineTag, engineDirectory) : undefined;
   /** The range, where a firewall can be put around it. */
   const guarded = hasTool('nft', options.environment) ? subnet : undefined;

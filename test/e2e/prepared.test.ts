@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -56,6 +56,7 @@ describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () =
     const prepared = await untilWaits('counter');
     assert.equal(await count(), n + 1);
     assert.ok(running().includes(prepared.id));
+    assert.deepEqual([getPriority(up.pid), getPriority(prepared.pid)], [-10, 0]);
     assert.deepEqual(waiting(), []);
     assert.equal((await up.kubectl('exec', 'counter', '--', 'hostname')).trim(), 'counter');
     await up.kubectl('exec', 'counter', '--', 'sh', '-c', 'echo written > /proc/1/fd/1');

@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { quoted } from '../command-shell.ts';
+import { giveUsualPriority } from '../priority.ts';
 import { type AttachedExec, RuntimeError } from './runtime.ts';
 
 /** How to start a command that somebody is attached to. */
@@ -28,6 +29,7 @@ export async function attachedExec(commandLine: string[], options: AttachedExecO
     cwd: workingDirectory,
     env: terminal ? { TERM: 'xterm', ...environment, SHELL: '/bin/sh' } : environment,
   });
+  giveUsualPriority(child.pid);
   await started(child);
   const { promise: exited, resolve } = Promise.withResolvers<number>();
   child.on('exit', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 143)));

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { giveUsualPriority } from '../priority.ts';
 import { RuntimeError } from './runtime.ts';
 
 /** Bounds and inputs of one call of a tool. */
@@ -47,6 +48,7 @@ export function tryCommand(command: string, commandLine: string[], options: Comm
       cwd: options.workingDirectory ?? '/',
       ...(options.environment === undefined ? {} : { env: { ...process.env, ...options.environment } }),
     });
+    giveUsualPriority(child.pid);
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));

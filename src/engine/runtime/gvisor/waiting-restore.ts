@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { quoted } from '../../command-shell.ts';
+import { giveUsualPriority } from '../../priority.ts';
 
 /** Which command waits, and where. */
 export interface WaitingRestoreOptions {
@@ -46,6 +47,7 @@ export function startWaitingRestore({ lockPath, outputPath, command }: WaitingRe
     stdio: ['pipe', 'ignore', 'ignore'],
     cwd: '/',
   });
+  giveUsualPriority(child.pid);
   let exitCode: number | undefined;
   const ended = once(child, 'exit').then(
     ([code]) => {
