@@ -52,9 +52,9 @@ export interface PolicyController {
 
 /** Egress classes that promise that nothing on the internet is reached, by which name ever. */
 const CLASSES_WITHOUT_NAMES = ['none', 'restricted'];
-/** First and longest wait before rules that nftables did not take are tried again. */
 /** A container that starts needs the processor more than its rules, without which it reaches nothing: it sends nothing yet for a multiple of this. */
 const ATTACHED_MS = 15;
+/** First and longest wait before rules that nftables did not take are tried again. */
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
 
