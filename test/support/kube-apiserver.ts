@@ -36,6 +36,7 @@ export interface KubeApiServer {
   compact(): Promise<void>;
   /** Between the API server and its store. */
   storeProxy: CuttableProxy;
+  pids(): { apiServer: number; etcd: number };
   close(): Promise<void>;
 }
 
@@ -58,7 +59,7 @@ export async function startKubeApiServer(
   options: {
     kinds?: (kind: { group: string }) => boolean;
     apiFlags?: readonly string[];
-    /** The store is spoken to without a proxy between, which then cuts nothing. */
+    /** The store is spoken to over a Unix socket and without a proxy between, which then cuts nothing. */
     directStore?: boolean;
     environment?: Readonly<Record<string, string>>;
   } = {},
@@ -66,6 +67,8 @@ export async function startKubeApiServer(
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-kube-'));
   const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  // A file in the directory in which both run.
+  const etcdSocket = `unix://127.0.0.1:${etcdPort}`;
   const url = `https://127.0.0.1:${apiPort}`;
   const authority = await makeAuthority(Date.now(), LONG_MS);
   const certificate = await makeServerCertificate(authority, ['127.0.0.1', 'localhost'], Date.now(), LONG_MS);
@@ -88,7 +91,7 @@ export async function startKubeApiServer(
     'etcd',
     [
       `--data-dir=${join(directory, 'etcd')}`,
-      `--listen-client-urls=${etcdUrl}`,
+      `--listen-client-urls=${etcdUrl},${etcdSocket}`,
       `--advertise-client-urls=${etcdUrl}`,
       `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
       `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
@@ -100,7 +103,7 @@ export async function startKubeApiServer(
   );
   const storeProxy = await startCuttableProxy(etcdPort);
   const commandLine = [
-    `--etcd-servers=${options.directStore === true ? etcdUrl : `http://127.0.0.1:${storeProxy.port}`}`,
+    `--etcd-servers=${options.directStore === true ? etcdSocket : `http://127.0.0.1:${storeProxy.port}`}`,
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
     `--secure-port=${apiPort}`,
@@ -207,6 +210,7 @@ export async function startKubeApiServer(
     client,
     kubeconfigFor,
     storeProxy,
+    pids: () => ({ apiServer: api?.pid ?? 0, etcd: etcd.pid ?? 0 }),
     compact,
     stopApi: () => stop(api),
     startApi: async () => {

@@ -1,0 +1,91 @@
+import { Agent } from 'undici';
+import {
+  type ApiAccess,
+  apiPath,
+  type KubernetesObject,
+  NAME_HASH_LABEL,
+  nameHash,
+  PODS,
+  type ResourceType,
+  SANDBOXES,
+} from '../../src/kubernetes/index.ts';
+
+/** What a controller and a kubelet write to an API server for a sandbox, with as little work for both sides as it can be done with. */
+export interface SandboxWrites {
+  /** Writes a Sandbox, its Pod, and that the Pod is ready at this address; resolves with the server's answer to the last. @throws Error with any answer that is not 2xx */
+  makeReady(name: string, address: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Controllers have a bounded number of workers; what is due beyond them waits here, and its time does not count. */
+const CONNECTIONS = 8;
+
+/** Writes to the namespace `default`. Sandboxes say that they listen on `port`. */
+export function createSandboxWrites(access: ApiAccess, port: number): SandboxWrites {
+  const agent = new Agent({ connections: CONNECTIONS, connect: access.ca === undefined ? {} : { ca: access.ca } });
+
+  async function write(method: 'POST' | 'PUT', type: ResourceType, body: object, name?: string) {
+    const path = apiPath(type, 'default', name, name === undefined ? undefined : 'status');
+    const { statusCode, body: answer } = await agent.request({
+      origin: access.server,
+      // Nothing here is misspelt: the server need not look for it.
+      path: `${path}?fieldValidation=Ignore`,
+      method,
+      headers: { ...(await access.authenticate()), 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (statusCode >= 300) throw new Error(`The API server answered ${statusCode}: ${text}`);
+    return text;
+  }
+
+  return {
+    makeReady: async (name, address) => {
+      const sandbox = JSON.parse(await write('POST', SANDBOXES, sandboxOf(name, port))) as KubernetesObject;
+      const labels = { [NAME_HASH_LABEL]: nameHash(name), 'sandbox-router/egress': 'none' };
+      await write('POST', PODS, podOf(name, sandbox.metadata.uid ?? '', labels));
+      await write('PUT', PODS, readyPodOf(name, labels, address), name);
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function sandboxOf(name: string, port: number): object {
+  return {
+    apiVersion: 'agents.x-k8s.io/v1beta1',
+    kind: 'Sandbox',
+    metadata: { namespace: 'default', name, annotations: { 'sandbox-router/port': String(port) } },
+    spec: { podTemplate: { spec: { containers: [{ name: 'a', image: 'example.test/a' }] } } },
+  };
+}
+
+function podOf(name: string, uid: string, labels: Record<string, string>): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: 'default',
+      name,
+      labels,
+      ownerReferences: [{ apiVersion: 'agents.x-k8s.io/v1beta1', kind: 'Sandbox', name, uid, controller: true }],
+    },
+    spec: { nodeName: 'bench', containers: [{ name: 'a', image: 'example.test/a' }] },
+  };
+}
+
+/** For the status subresource, which leaves spec and owners as they are, but not labels. */
+function readyPodOf(name: string, labels: Record<string, string>, address: string): object {
+  const lastTransitionTime = new Date().toISOString().replace(/\.\d+/, '');
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: 'default', name, labels },
+    spec: { containers: [] },
+    status: {
+      phase: 'Running',
+      podIP: address,
+      podIPs: [{ ip: address }],
+      conditions: [{ type: 'Ready', status: 'True', lastTransitionTime }],
+    },
+  };
+}
