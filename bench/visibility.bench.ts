@@ -20,12 +20,14 @@ export const description = 'from Ready in a real API server to the first routed 
 /** The slower rate shows what the router needs where the API server is not at its limit. */
 const RATES_PER_SECOND = [100, 300];
 const SECONDS = 10;
-/** What a router that runs has long done: without it, half of its CPU goes into compiling itself. */
+/** A router that has run for a while has compiled what runs often; so has this load. */
 const WARM_UP = { perSecond: 120, sandboxes: 1200 };
 /** Pause between two tries of a sandbox that the router has not heard of yet. Shorter ones would keep the machine busy with themselves. */
 const RETRY_MS = 10;
-/** Nor do tries of one that is long overdue: they wait for this share of its time so far, which counts against the router. */
+/** One that is long overdue is tried after this share of its time so far, which counts against the router: else those who wait take the CPU that they wait for. */
 const RETRY_SHARE = 0.25;
+/** A held request has one to itself: as many as nobody waits for. */
+const ROUTER_CONNECTIONS = 1000;
 
 /** What costs the API server CPU and has nothing to do with what is measured: one machine stands for a control plane and its clients. */
 const LEAN_API = [
@@ -68,7 +70,7 @@ validation of unknown fields, over eight connections; what is due beyond them wa
     node: { options: [], environment: { SANDBOX_ROUTER_ACCESS_LOG: 'false' } },
   });
   const writes = createSandboxWrites(loadKubeConfig({ path: kube.kubeconfigPath }), port);
-  const routerPool = new Pool(router.url, { connections: 1000 });
+  const routerPool = new Pool(router.url, { connections: ROUTER_CONNECTIONS });
   const headers = { authorization: `Bearer ${keys.tokens.bench}`, 'x-sandbox-timeout': '5' };
 
   async function one(index: number): Promise<Sample> {

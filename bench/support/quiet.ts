@@ -18,7 +18,7 @@ export async function untilQuiet(longestMs: number): Promise<void> {
   } while (performance.now() < giveUpAtMs);
 }
 
-/** Time of all CPUs since the start of the machine, in ticks (proc(5), /proc/stat). */
+/** Time of all CPUs together since the start of the machine, in ticks (proc(5), /proc/stat). */
 export function machineTimes(): { idle: number; total: number; cores: number } {
   const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n');
   const [user = 0, nice = 0, system = 0, idle = 0, ioWait = 0, ...others] = line.split(/\s+/).slice(1, 9).map(Number);
