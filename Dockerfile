@@ -28,5 +28,5 @@ COPY LICENSE ./
 ENV NODE_ENV=production
 EXPOSE 8080 9090
 USER nonroot
-ENTRYPOINT ["/nodejs/bin/node", "dist/cli/main.js"]
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=16", "dist/cli/main.js"]
 CMD ["serve"]

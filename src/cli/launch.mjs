@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { ensureDependencies, projectRoot, requiredNode } from './bootstrap.mjs';
+import { ensureDependencies, projectRoot, ROUTER_NODE_OPTIONS, requiredNode } from './bootstrap.mjs';
 
 /** `--script <file>` runs a file of the checkout (tests, benches) the same way as the program itself. @param {string[]} commandLine */
 function entryPoint(commandLine) {
@@ -55,7 +55,8 @@ try {
   const commandLine = process.argv.slice(2);
   const isScript = commandLine[0] === '--script';
   const small = runsEngine(commandLine[0]);
-  handOver(requiredNode(), [...(small ? SMALL_HEAP : []), ...entryPoint(commandLine)], {
+  const heap = small ? SMALL_HEAP : commandLine[0] === 'serve' ? ROUTER_NODE_OPTIONS : [];
+  handOver(requiredNode(), [...heap, ...entryPoint(commandLine)], {
     ...(isScript ? {} : compileCache()),
     ...(small ? SPARING_MALLOC : {}),
   });

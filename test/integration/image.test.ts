@@ -5,6 +5,7 @@ import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { ROUTER_NODE_OPTIONS } from '../../src/cli/bootstrap.mjs';
 import { projectRoot } from '../support/checkout.ts';
 import { carryOut, type Stage } from '../support/dockerfile.ts';
 import { type KubeApiServer, startKubeApiServer } from '../support/kube-apiserver.ts';
@@ -30,6 +31,7 @@ describe('what the Dockerfile makes', { skip: missingTool('etcd', 'kube-apiserve
   function start(commandLine: readonly string[]) {
     const [node, ...entrypoint] = image.entrypoint;
     assert.equal(node, '/nodejs/bin/node', 'where distroless images have it');
+    assert.deepEqual(entrypoint.slice(0, -1), ROUTER_NODE_OPTIONS, 'as the launcher starts a router');
     const child = spawn(process.execPath, [...entrypoint, ...commandLine], {
       cwd: image.workingDirectory,
       // Nothing of the checkout, nor of whoever runs this.

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ROUTER_NODE_OPTIONS } from '../../src/cli/bootstrap.mjs';
 import { projectRoot } from './checkout.ts';
 
 /** An API key of a test. */
@@ -59,6 +60,7 @@ export async function startServe(options: {
   const child: ChildProcess = spawn(
     process.execPath,
     [
+      ...ROUTER_NODE_OPTIONS,
       ...(options.node?.options ?? []),
       join(projectRoot, 'src/cli/main.ts'),
       'serve',
