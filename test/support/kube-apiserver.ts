@@ -59,7 +59,7 @@ export async function startKubeApiServer(
   options: {
     kinds?: (kind: { group: string }) => boolean;
     apiFlags?: readonly string[];
-    /** The store is spoken to over a Unix socket and without a proxy between, which then cuts nothing. */
+    /** The store is spoken to over a Unix socket and without a proxy between, which then cuts nothing; nor can it be compacted. */
     directStore?: boolean;
     environment?: Readonly<Record<string, string>>;
   } = {},
@@ -91,7 +91,8 @@ export async function startKubeApiServer(
     'etcd',
     [
       `--data-dir=${join(directory, 'etcd')}`,
-      `--listen-client-urls=${etcdUrl},${etcdSocket}`,
+      // Never both: etcd keeps its listeners by host and port, and one of them would take the other's place.
+      `--listen-client-urls=${options.directStore === true ? etcdSocket : etcdUrl}`,
       `--advertise-client-urls=${etcdUrl}`,
       `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
       `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
