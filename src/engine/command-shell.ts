@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { giveUsualPriority } from './priority.ts';
+import { withUsualPriority } from './priority.ts';
 
 /**
  * Runs commands through one small shell that stays. Starting a process costs this program, with its hundreds of megabytes of page tables, about 8 ms in which
@@ -26,8 +26,9 @@ export function createCommandShell(directory: string): CommandShell {
 
   function start(): ChildProcess {
     // In a session of its own: a terminal's Ctrl-C must not reach what is started through it.
-    const child = spawn('/bin/sh', [], { detached: true, stdio: ['pipe', 'pipe', 'ignore'], cwd: '/' });
-    giveUsualPriority(child.pid);
+    const child = withUsualPriority(() =>
+      spawn('/bin/sh', [], { detached: true, stdio: ['pipe', 'pipe', 'ignore'], cwd: '/' }),
+    );
     let unread = '';
     child.stdout.on('data', (chunk: Buffer) => {
       const lines = (unread + chunk.toString()).split('\n');

@@ -16,12 +16,13 @@ export function goBeforeSandboxes(): void {
   }
 }
 
-/** Gives a process that was just started the priority which this program has by itself. */
-export function giveUsualPriority(pid: number | undefined): void {
-  if (pid === undefined || getPriority() !== BEFORE_SANDBOXES) return;
+/** What is started has the usual priority from its first instruction on: a program with threads would keep another one in those that it has by the time it is changed. */
+export function withUsualPriority<Result>(start: () => Result): Result {
+  if (getPriority() !== BEFORE_SANDBOXES) return start();
+  setPriority(0);
   try {
-    setPriority(pid, 0);
-  } catch {
-    // It ended just now.
+    return start();
+  } finally {
+    setPriority(BEFORE_SANDBOXES);
   }
 }

@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { quoted } from '../command-shell.ts';
-import { giveUsualPriority } from '../priority.ts';
+import { withUsualPriority } from '../priority.ts';
 import { type AttachedExec, RuntimeError } from './runtime.ts';
 
 /** How to start a command that somebody is attached to. */
@@ -24,12 +24,13 @@ export async function attachedExec(commandLine: string[], options: AttachedExecO
     throw new RuntimeError('terminal_unavailable', `terminals need ${TERMINAL_PROGRAM} (util-linux) on this machine`);
   const [program = '', ...rest] = terminal ? inTerminal(commandLine) : commandLine;
   const environment = options.environment ?? process.env;
-  const child = spawn(program, rest, {
-    detached: true,
-    cwd: workingDirectory,
-    env: terminal ? { TERM: 'xterm', ...environment, SHELL: '/bin/sh' } : environment,
-  });
-  giveUsualPriority(child.pid);
+  const child = withUsualPriority(() =>
+    spawn(program, rest, {
+      detached: true,
+      cwd: workingDirectory,
+      env: terminal ? { TERM: 'xterm', ...environment, SHELL: '/bin/sh' } : environment,
+    }),
+  );
   await started(child);
   const { promise: exited, resolve } = Promise.withResolvers<number>();
   child.on('exit', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 143)));

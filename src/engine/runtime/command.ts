@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { giveUsualPriority } from '../priority.ts';
+import { withUsualPriority } from '../priority.ts';
 import { RuntimeError } from './runtime.ts';
 
 /** Bounds and inputs of one call of a tool. */
@@ -42,13 +42,14 @@ export async function runCommand(
  */
 export function tryCommand(command: string, commandLine: string[], options: CommandOptions): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, commandLine, {
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      cwd: options.workingDirectory ?? '/',
-      ...(options.environment === undefined ? {} : { env: { ...process.env, ...options.environment } }),
-    });
-    giveUsualPriority(child.pid);
+    const child = withUsualPriority(() =>
+      spawn(command, commandLine, {
+        detached: true,
+        stdio: ['pipe', 'pipe', 'pipe'],
+        cwd: options.workingDirectory ?? '/',
+        ...(options.environment === undefined ? {} : { env: { ...process.env, ...options.environment } }),
+      }),
+    );
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));

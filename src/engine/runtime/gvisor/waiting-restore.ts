@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { quoted } from '../../command-shell.ts';
-import { giveUsualPriority } from '../../priority.ts';
+import { withUsualPriority } from '../../priority.ts';
 
 /** Which command waits, and where. */
 export interface WaitingRestoreOptions {
@@ -42,12 +42,13 @@ export const WAITING_RESTORE_BYTES = 4 * 2 ** 20;
 
 /** Starts a restore that waits: to start runsc takes some 10 ms of CPU, which need not be spent while somebody waits for the container. */
 export function startWaitingRestore({ lockPath, outputPath, command }: WaitingRestoreOptions): WaitingRestore {
-  const child = spawn('/bin/sh', ['-c', SCRIPT, 'sh', lockPath, outputPath, ...command], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    cwd: '/',
-  });
-  giveUsualPriority(child.pid);
+  const child = withUsualPriority(() =>
+    spawn('/bin/sh', ['-c', SCRIPT, 'sh', lockPath, outputPath, ...command], {
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+      cwd: '/',
+    }),
+  );
   let exitCode: number | undefined;
   const ended = once(child, 'exit').then(
     ([code]) => {
