@@ -84,9 +84,14 @@ function firstByte(url: string, token: string): Promise<number> {
     const startedAt = performance.now();
     get(url, { agent: false, headers: { authorization: `Bearer ${token}` } }, (response) => {
       const elapsedMs = performance.now() - startedAt;
-      response.resume();
-      if (response.statusCode !== 200) reject(new Error(`The router answered ${response.statusCode}.`));
-      else response.on('end', () => resolve(elapsedMs));
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(elapsedMs);
+        else reject(new Error(`The router answered ${response.statusCode}: ${body}`));
+      });
     }).on('error', reject);
   });
 }
