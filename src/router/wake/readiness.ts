@@ -21,6 +21,8 @@ export interface Awaited {
   name: string;
   /** Generation from which on the Sandbox is to run. */
   generation: number;
+  /** Whether the API was asked for it; else it runs without, and only its pod is not there yet. */
+  asked: boolean;
   /** UID of the pod that was there before. */
   podBefore: string | undefined;
   phases: PhaseClock;
@@ -76,7 +78,7 @@ export const NOT_IN_TIME: WakeFailure = { code: 'waking', detail: 'It was not re
  */
 function judge(
   table: RoutingTable,
-  { namespace, name, generation, podBefore, phases }: Awaited,
+  { namespace, name, generation, asked, podBefore, phases }: Awaited,
 ): Readiness | undefined {
   const route = table.find(namespace, name);
   if (route === undefined) return { code: 'sandbox_not_found', detail: `${name} was deleted.` };
@@ -89,6 +91,11 @@ function judge(
   // A pod often comes with the word of its start before the Sandbox tells of it.
   if (pod !== undefined && pod.uid !== podBefore && !pod.terminating)
     phases.end(pod.address === '' ? 'schedule' : 'restore');
+  // Who came only now would be sent to its pod at once: who waits has no longer way.
+  if (!asked && sandbox.draining === '' && pod !== undefined && table.isRoutable(route)) {
+    phases.end('ready');
+    return { pod };
+  }
   if (sandbox.readyGeneration < generation) return undefined;
   if (sandbox.readyReason === 'SnapshotRestoreFailed')
     return { code: 'wake_failed', detail: `${name} could not be restored: ${sandbox.readyMessage}` };

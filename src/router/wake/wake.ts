@@ -166,6 +166,7 @@ export function beginWake(route: Route, port: number, context: WakeContext): Wak
         namespace,
         name,
         generation: begun.generation,
+        asked: begun.asked === true,
         podBefore,
         phases,
         signal,

@@ -198,3 +198,24 @@ describe('a pod that refuses connections', () => {
     assert.ok('pod' in found && found.pod.uid === 'p2', JSON.stringify(found));
   });
 });
+
+describe('a sandbox that runs, and whose pod is not Ready yet', () => {
+  for (const [when, isThere] of [
+    ['there is none yet', false],
+    ['it is starting', true],
+  ] as const)
+    it(`is as near for who waits as for who comes when the pod is Ready, whatever the Sandbox says of itself: ${when}`, async () => {
+      const { port, close } = await listener();
+      after(close);
+      const { table, waker } = world({ ready: false, readyGeneration: 0 }, async () =>
+        assert.fail('nothing is to be woken'),
+      );
+      after(waker.close);
+      if (isThere) table.upsertPod(podRecord('a', 'p1', '127.0.0.1', { ready: false }));
+      const answer = ask(waker, table, port);
+      await until('it is held', () => waker.heldCount() === 1);
+      addPod(table);
+      const found = await answer;
+      assert.ok('pod' in found && found.pod.uid === 'p1', JSON.stringify(found));
+    });
+});
