@@ -61,7 +61,10 @@ export async function startKubeApiServer(
     apiFlags?: readonly string[];
     /** The store is spoken to over a Unix socket and without a proxy between, which then cuts nothing; nor can it be compacted. */
     directStore?: boolean;
+    /** Of the API server and of its store. */
     environment?: Readonly<Record<string, string>>;
+    /** Of the store besides. */
+    storeEnvironment?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<KubeApiServer> {
   const directory = mkdtempSync(join(tmpdir(), 'sandbox-router-kube-'));
@@ -100,7 +103,7 @@ export async function startKubeApiServer(
       '--unsafe-no-fsync',
       '--log-level=error',
     ],
-    options.environment,
+    { ...options.environment, ...options.storeEnvironment },
   );
   const storeProxy = await startCuttableProxy(etcdPort);
   const commandLine = [
