@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { unmountBelow } from '../../src/engine/runtime/mounts.ts';
 import {
   type BareContainer,
   deleteBareContainer,
@@ -70,7 +70,7 @@ export function prepareBareRestore(options: BareRestoreOptions): BareRestore {
     },
     close: () => {
       removeBareNetwork(place);
-      if (existsSync(`${runsc.root}/null-netns`)) execFileSync('umount', [`${runsc.root}/null-netns`]);
+      unmountBelow(runsc.root);
       rmSync(runsc.root, { recursive: true, force: true });
     },
   };

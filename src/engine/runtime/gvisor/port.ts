@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { withUsualPriority } from '../../priority.ts';
 import { RuntimeError } from '../runtime.ts';
 import { globalFlags, type Runsc } from './runsc.ts';
 
@@ -25,12 +26,15 @@ export async function connectThroughRunsc(runsc: Runsc, id: string, port: number
       connected = socket;
     });
     await new Promise<void>((listening, failed) => server.once('error', failed).listen(path, listening));
-    const child = spawn(runsc.path, [...globalFlags(runsc), 'port-forward', '--stream', path, id, String(port)], {
-      detached: true,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      cwd: '/',
-      timeout: CONNECT_TIMEOUT_MS,
-    });
+    const commandLine = [...globalFlags(runsc), 'port-forward', '--stream', path, id, String(port)];
+    const child = withUsualPriority(() =>
+      spawn(runsc.path, commandLine, {
+        detached: true,
+        stdio: ['ignore', 'ignore', 'pipe'],
+        cwd: '/',
+        timeout: CONNECT_TIMEOUT_MS,
+      }),
+    );
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-2000);
