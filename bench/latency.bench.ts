@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import type { BenchOptions } from './run.ts';
 import { generator } from './support/load.ts';
@@ -31,11 +32,11 @@ export async function run({ rounds = 7 }: BenchOptions): Promise<Record<string, 
     await sample(router, load);
     const { requestsPerSecond } = await sample(router, load);
     const perSecond = Math.round(requestsPerSecond / 2);
-    console.log(`Half load: ${perSecond} requests/s, half of what the router answers under full load (${generator}). Small GETs at even distances; time counts from when each was due.
+    console.log(`Half load: ${perSecond} requests/s, half of what the router answers under full load (${generator}). Small GETs at even distances, on connections that have had an answer; time counts from when each was due.
 Proxies on core 0; load and sandbox on core 1. Added is the difference of percentiles to no proxy in the same round; medians of ${rounds} rounds in turn, ${RUN_MS / 1000} s each.
 `);
-    // The load keeps its core busy: the sandbox that shares it must not wait for it.
-    setPriority(Math.min(19, getPriority() + 10));
+    // The load keeps its core busy: the sandbox that shares it must not wait for it. Its own helping threads must not go before it, either.
+    for (const thread of readdirSync('/proc/self/task')) setPriority(Number(thread), Math.min(19, getPriority() + 10));
     const ways = [
       { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} },
       ...[router, ...peers].map(({ name, url, headers }) => {
