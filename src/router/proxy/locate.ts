@@ -323,7 +323,8 @@ function refuseIf(problem: Problem | undefined): void {
 /** Aborted when the client leaves; made only for requests that wait. */
 function closeSignal(connection: ServerResponse | Duplex): AbortSignal {
   const controller = new AbortController();
-  connection.once('close', () => controller.abort());
+  // With a reason of its own: the usual one is an Error with a stack, made at the end of each of them.
+  connection.once('close', () => controller.abort('the client left'));
   return controller.signal;
 }
 
