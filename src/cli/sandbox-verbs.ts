@@ -6,6 +6,7 @@ import {
   createHttpResourceClient,
   loadKubeConfig,
   type ObjectKey,
+  objectWhen,
   type ResourceClient,
   SANDBOXES,
   type Sandbox,
@@ -53,24 +54,12 @@ export async function waitForSandbox(
   timeoutMs: number,
   accept: (sandbox: Sandbox) => boolean,
 ): Promise<Sandbox> {
-  const signal = AbortSignal.timeout(timeoutMs);
-  let latest = await client.get<Sandbox>(SANDBOXES, key);
-  if (accept(latest)) return latest;
-  const scope = key.namespace === undefined ? {} : { namespace: key.namespace };
-  const events = client.watch<Sandbox>(SANDBOXES, {
-    ...scope,
-    fieldSelector: `metadata.name=${key.name}`,
-    resourceVersion: latest.metadata.resourceVersion ?? '',
-    signal,
-  });
-  for await (const event of events) {
-    if (event.type === 'BOOKMARK') continue;
-    latest = event.object;
-    if (event.type === 'DELETED') throw new Error(`Sandbox ${key.name} was deleted meanwhile.`);
-    if (accept(latest)) return latest;
-  }
+  const wait = { accepts: accept, signal: AbortSignal.timeout(timeoutMs) };
+  const { object, outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, wait);
+  if (outcome === 'accepted') return object;
+  if (outcome === 'deleted') throw new Error(`Sandbox ${key.name} was deleted meanwhile.`);
   throw new Error(
-    `Sandbox ${key.name} did not get there within ${timeoutMs / 1000} s. It says: ${describeConditions(latest)}`,
+    `Sandbox ${key.name} did not get there within ${timeoutMs / 1000} s. It says: ${describeConditions(object)}`,
   );
 }
 

@@ -6,6 +6,7 @@ export { type ApiAccess, KubeConfigError, loadKubeConfig } from './kube-config.t
 export { type LabelSelector, matchesLabels } from './label-selector.ts';
 export { type LeaderElection, type LeaderOptions, startLeaderElection } from './leader.ts';
 export * from './names.ts';
+export { type ObjectSeen, type ObjectWait, objectWhen } from './object-when.ts';
 export { parseQuantity } from './quantity.ts';
 export { createReflector, type Reflector, type ReflectorOptions } from './reflector.ts';
 export { type ReplicaCount, type ReplicaOptions, startReplicaCount } from './replicas.ts';

@@ -1,4 +1,10 @@
-import { isApiError, type ResourceClient, SANDBOX_CLAIMS, type SandboxClaim } from '../../kubernetes/index.ts';
+import {
+  isApiError,
+  objectWhen,
+  type ResourceClient,
+  SANDBOX_CLAIMS,
+  type SandboxClaim,
+} from '../../kubernetes/index.ts';
 import type { RoutingTable } from '../table/index.ts';
 
 /** Reasons after which waiting is of no use (contract section 4.1). */
@@ -19,22 +25,16 @@ export async function untilReady(
   claim: SandboxClaim,
   signal: AbortSignal,
 ): Promise<SandboxClaim> {
-  const { namespace = '', name, uid, resourceVersion = '' } = claim.metadata;
+  const { namespace = '', name } = claim.metadata;
   let latest = claim;
   try {
-    const events = client.watch<SandboxClaim>(SANDBOX_CLAIMS, {
-      namespace,
-      fieldSelector: `metadata.name=${name}`,
-      resourceVersion,
-      signal,
-    });
-    if (!isSettled(latest))
-      for await (const { type, object } of events) {
-        if (type === 'BOOKMARK') continue;
-        if (type === 'DELETED' || object.metadata.uid !== uid) return latest;
-        latest = object;
-        if (isSettled(latest)) break;
-      }
+    const accepts = (seen: SandboxClaim) => {
+      latest = seen;
+      return isSettled(seen);
+    };
+    const wait = { accepts, signal, known: claim };
+    const { outcome } = await objectWhen(client, SANDBOX_CLAIMS, { namespace, name }, wait);
+    if (outcome === 'deleted') return latest;
   } catch (error) {
     // The claim is there, whatever became of the watch.
     if (!isApiError(error)) throw error;

@@ -3,6 +3,7 @@ import {
   isApiError,
   NAME_HASH_LABEL,
   nameHash,
+  objectWhen,
   POD_SNAPSHOTS,
   type PodSnapshot,
   type ResourceClient,
@@ -136,17 +137,10 @@ async function untilNamed(
   snapshot: string,
 ): Promise<void> {
   const signal = AbortSignal.timeout(PROPAGATION_TIMEOUT_MS);
-  const named = ({ spec }: Sandbox) =>
+  const accepts = ({ spec }: Sandbox) =>
     spec.podTemplate.metadata?.annotations?.[RESTORED_SNAPSHOT_ANNOTATION] === snapshot;
-  const latest = await client.get<Sandbox>(SANDBOXES, key);
-  if (named(latest)) return;
-  const events = client.watch<Sandbox>(SANDBOXES, {
-    namespace: key.namespace,
-    fieldSelector: `metadata.name=${key.name}`,
-    resourceVersion: latest.metadata.resourceVersion ?? '',
-    signal,
-  });
-  for await (const { type, object } of events) if (type !== 'BOOKMARK' && named(object)) return;
+  const { outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, { accepts, signal });
+  if (outcome === 'accepted') return;
   throw new ProblemError({
     code: 'wake_failed',
     detail: `The controller of the claim did not take the snapshot over within ${PROPAGATION_TIMEOUT_MS / 1000} s; nothing was started.`,

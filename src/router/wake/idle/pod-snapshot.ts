@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   NAME_HASH_LABEL,
   nameHash,
+  objectWhen,
   POD_SNAPSHOT_MANUAL_TRIGGERS,
   type PodSnapshotManualTrigger,
   type ResourceClient,
@@ -57,24 +58,17 @@ export async function takePodSnapshot(
 
 async function completed(
   client: ResourceClient,
-  { metadata: { namespace = '', name, resourceVersion = '' } }: PodSnapshotManualTrigger,
+  created: PodSnapshotManualTrigger,
   timeoutMs: number,
 ): Promise<string> {
-  const events = client.watch<PodSnapshotManualTrigger>(POD_SNAPSHOT_MANUAL_TRIGGERS, {
-    namespace,
-    fieldSelector: `metadata.name=${name}`,
-    resourceVersion,
-    signal: AbortSignal.timeout(timeoutMs),
-  });
-  for await (const { type, object } of events) {
-    if (type === 'BOOKMARK') continue;
-    if (type === 'DELETED') break;
-    if (!isEnded(object)) continue;
-    const triggered = conditionOf(object);
-    if (triggered?.status === 'True') return object.status?.snapshotCreated?.name ?? '';
-    throw new SnapshotError(`${triggered?.reason}: ${triggered?.message ?? 'no message'}`);
-  }
-  throw new SnapshotError(`trigger ${name} was not complete within ${timeoutMs / 1000} s`);
+  const { namespace = '', name } = created.metadata;
+  const wait = { accepts: isEnded, signal: AbortSignal.timeout(timeoutMs), known: created };
+  const { object, outcome } = await objectWhen(client, POD_SNAPSHOT_MANUAL_TRIGGERS, { namespace, name }, wait);
+  if (outcome === 'deleted') throw new SnapshotError(`trigger ${name} was deleted before it was complete`);
+  if (outcome === 'aborted') throw new SnapshotError(`trigger ${name} was not complete within ${timeoutMs / 1000} s`);
+  const triggered = conditionOf(object);
+  if (triggered?.status === 'True') return object.status?.snapshotCreated?.name ?? '';
+  throw new SnapshotError(`${triggered?.reason}: ${triggered?.message ?? 'no message'}`);
 }
 
 function conditionOf({ status }: PodSnapshotManualTrigger) {
