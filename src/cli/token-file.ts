@@ -6,6 +6,11 @@ export function tokenIn(file: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8').trim();
   } catch (error) {
-    throw new ConfigError(`Can't read the token: ${(error as Error).message}`);
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException;
+    // Who gave the token itself must not find it in a log: no token has a slash.
+    const where = file.includes('/') ? ` in ${file}` : '';
+    throw new ConfigError(
+      `Can't read the token${where} (${code}): name a file that holds it, or - for standard input.`,
+    );
   }
 }
