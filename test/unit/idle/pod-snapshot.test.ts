@@ -44,6 +44,8 @@ function api(existing: Record<string, Outcome>, outcome: Outcome) {
       assert.equal(options.resourceVersion, name, 'only as it was seen');
       triggers.delete(name);
     },
+    get: async (_type: unknown, { name }: ObjectKey) => triggers.get(name),
+    /** Ends at once, as servers may. */
     watch: async function* (): AsyncGenerator<WatchEvent<KubernetesObject>> {
       const name = [...triggers.keys()].at(-1) ?? '';
       add(name, outcome);
@@ -73,7 +75,7 @@ describe('a snapshot of a pod', () => {
 
   it('whose trigger is never ended is none', async () => {
     const { client, names } = api({}, 'pending');
-    await assert.rejects(takePodSnapshot(client, POD, new Date(0)), /not complete/);
+    await assert.rejects(takePodSnapshot(client, POD, new Date(0), 700), /not complete within 0.7 s/);
     assert.deepEqual(names(), []);
   });
 });
