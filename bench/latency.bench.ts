@@ -36,7 +36,8 @@ export async function run({ rounds = 7 }: BenchOptions): Promise<Record<string, 
 Proxies on core 0; load and sandbox on core 1. Added is the difference of percentiles to no proxy in the same round; medians of ${rounds} rounds in turn, ${RUN_MS / 1000} s each.
 `);
     // The load keeps its core busy: the sandbox that shares it must not wait for it. Its own helping threads must not go before it, either.
-    for (const thread of readdirSync('/proc/self/task')) setPriority(Number(thread), Math.min(19, getPriority() + 10));
+    const priority = Math.min(19, getPriority() + 10);
+    for (const thread of readdirSync('/proc/self/task')) setPriority(Number(thread), priority);
     const ways = [
       { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} },
       ...[router, ...peers].map(({ name, url, headers }) => {

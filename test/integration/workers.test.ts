@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
@@ -12,11 +13,10 @@ import { type ClusterWorld, clusterWorld, conditionOf, createReady, echoSandbox,
 
 /** By thread of a process: its name, and its priority in nice(2)'s terms. */
 function threadsOf(pid: number): { name: string; nice: number }[] {
-  return readdirSync(`/proc/${pid}/task`).map((thread) => {
-    const directory = `/proc/${pid}/task/${thread}`;
-    const fields = readFileSync(`${directory}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-    return { name: readFileSync(`${directory}/comm`, 'utf8').trim(), nice: Number(fields[16]) };
-  });
+  return readdirSync(`/proc/${pid}/task`).map((thread) => ({
+    name: readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim(),
+    nice: getPriority(Number(thread)),
+  }));
 }
 
 /** Processes whose parent is this one. */
