@@ -5,6 +5,7 @@ import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { RESUMED_CONDITION } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../support/checkout.ts';
 import { footprint, leaked, NOTHING_LEFT } from '../support/leaks.ts';
 import { containersOf } from '../support/prepared.ts';
@@ -110,6 +111,9 @@ describe('containers that wait for paused sandboxes', { timeout: 300_000 }, () =
         'counter',
       ),
     );
+    // Nothing came out of that container, so that connections sleep on.
+    const condition = `jsonpath={.status.conditions[?(@.type=="${RESUMED_CONDITION}")].status}`;
+    assert.equal(await up.kubectl('get', 'pod', 'counter', '-o', condition), 'True');
     assertNothingExtra();
   });
 

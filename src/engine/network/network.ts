@@ -24,12 +24,12 @@ export interface SandboxNetwork {
   prepare(id: string, likelyAddress: string): Promise<NetworkAttachment>;
   /**
    * Lets traffic pass that was kept off since {@link SandboxNetwork.prepare}, or may have been since before {@link SandboxNetwork.adopt}; to be called after
-   * {@link SandboxNetwork.attach}. No error where it passes already.
+   * {@link SandboxNetwork.attach}. No error where it passes already; nothing is done where `unless` has been aborted when it would.
    */
-  open(id: string): Promise<void>;
+  open(id: string, unless?: AbortSignal): Promise<void>;
   /**
    * Removes namespace, veth and address; unknown ids are no error. With a `reservation` (a snapshot's id) the address is kept from others until it is asked
-   * for under that name, or released: connections to it sleep meanwhile.
+   * for under that name, or released: connections to it sleep meanwhile. One that was never opened gives its address back to the reservation that it came from.
    */
   detach(id: string, reservation?: string): Promise<void>;
   /** Keeps an address from others, as an earlier engine did; not one that somebody has. */

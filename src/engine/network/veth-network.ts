@@ -38,8 +38,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
   const attachments = new Map<string, string>();
   /** Addresses inside of namespaces that wait. */
   const prepared = new Map<string, string>();
-  /** Those attached whose host's end is still down. */
-  const closed = new Set<string>();
+  /** Those attached whose host's end is still down, with the reservation that their address comes from. */
+  const closed = new Map<string, string | undefined>();
   const listeners: (() => void)[] = [];
   const reservations = createReservations<number>(subnet.size / 2);
   const gateway = gatewayOf(subnet);
@@ -79,7 +79,8 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
     throw new Error(`all ${subnet.size - 3} addresses of this engine are in use`);
   }
 
-  async function detach(id: string, reservation?: string): Promise<void> {
+  /** Nothing has come out of what was never opened: what sleeps at its address may go on with the next. */
+  async function detach(id: string, reservation = closed.get(id)): Promise<void> {
     const address = addresses.get(id);
     addresses.delete(id);
     prepared.delete(id);
@@ -166,14 +167,15 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
         if (later) return { ...attachment, making: script };
         await run(id, script);
       } else {
-        closed.add(id);
+        closed.set(id, reserved === undefined ? undefined : reservation);
         if (inside !== address) await run(id, readdressing(id, inside, address));
       }
       return attachment;
     },
-    open: async (id) => {
+    open: async (id, unless) => {
       if (!closed.has(id)) return;
       await delay(OPEN_AFTER_MS);
+      if (unless?.aborted === true) return;
       const address = attachments.get(id);
       if (!closed.delete(id) || address === undefined) return;
       const { exitCode, stderr } = await shell.run(batch(opening(id, address)), ATTACH_TIMEOUT_MS);
@@ -206,7 +208,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       if (value === undefined) return;
       assign(id, value);
       // An engine that was killed may not have come to it.
-      closed.add(id);
+      closed.set(id, undefined);
     },
     attachments: () => attachments,
     onChange: (listener) => {

@@ -222,6 +222,9 @@ export function createGvisorRuntime({ cgroups, runsc, version, containersDirecto
 
     restore: async (spec, directory, members = []) => {
       verifySnapshot(directory);
+      // Before anything else is begun, as nothing has to be undone then.
+      if (prepared.has(spec.id) && (await keptState(runsc, spec.id))?.alive !== true)
+        throw new RuntimeError('start_failed', 'the container that waited has ended');
       try {
         await restoreOne(spec, directory);
         // The sandbox goes on once all that were in it are there.
