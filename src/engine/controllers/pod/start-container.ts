@@ -134,11 +134,24 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
         const { members: taken } = snapshots.recordOf(snapshot) ?? {};
         const others = await members.specsOf(pod, local, taken);
         if ('waiting' in others) return await waitFor(local, others.waiting);
-        await restore(spec, record.uid, snapshot, others.specs);
+        let { wasReserved } = attachment;
+        try {
+          await restore(spec, record.uid, snapshot, others.specs);
+        } catch (error) {
+          if (waiting !== undefined || !isSnapshotsFault(error)) throw error;
+          // runsc fails now and then where nothing is wrong with a snapshot; what one lacks, it lacks the second time as well.
+          options.failed(
+            `restoring pod ${pod.metadata.namespace}/${pod.metadata.name}, which is tried once more`,
+            error,
+          );
+          wasReserved = false;
+          spec.network = await network.attach(record.containerId, record.address);
+          await restore(spec, record.uid, snapshot, others.specs);
+        }
         if (taken !== undefined) record.isRestored = true;
         members.restored(pod, local, taken);
         local.restoredFrom = snapshot;
-        local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
+        local.resumed = wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
         if (name !== undefined)
           local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
@@ -153,7 +166,7 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
     return isNew ? 'new' : 'restored';
   }
 
-  /** The network of a container that waited is opened meanwhile; both are over when this is. */
+  /** The network of a container that waited is opened meanwhile, unless nothing is restored into it; both are over when this is. */
   async function restore(
     spec: ContainerSpec,
     uid: string,
@@ -161,8 +174,12 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
     others: readonly ContainerSpec[],
   ): Promise<void> {
     logs.opening(uid, 'restore');
-    const restored = runtime.restore(spec, snapshots.pathOf(snapshot), others);
-    for (const outcome of await Promise.allSettled([restored, network.open(spec.id)]))
+    const failure = new AbortController();
+    const restored = runtime.restore(spec, snapshots.pathOf(snapshot), others).catch((error) => {
+      failure.abort();
+      throw error;
+    });
+    for (const outcome of await Promise.allSettled([restored, network.open(spec.id, failure.signal)]))
       if (outcome.status === 'rejected') throw outcome.reason;
   }
 
