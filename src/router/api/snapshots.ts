@@ -124,11 +124,14 @@ async function nameSnapshot(
     const patch = { metadata: { uid: owner.uid }, spec: { additionalPodMetadata: { annotations } } };
     await client.patch(SANDBOX_CLAIMS, { namespace: key.namespace, name: owner.name }, patch, { type: 'merge' });
   } catch (error) {
-    if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict'))
-      throw new ProblemError({ code: 'sandbox_not_found', detail: `${key.name} has just gone.`, ...key });
+    if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) throw hasGone(key);
     throw refusalOf(error, 'choose a snapshot');
   }
   await untilNamed(client, key, snapshot);
+}
+
+function hasGone(key: { namespace: string; name: string }): ProblemError {
+  return new ProblemError({ code: 'sandbox_not_found', detail: `${key.name} has just gone.`, ...key });
 }
 
 async function untilNamed(
@@ -139,8 +142,12 @@ async function untilNamed(
   const signal = AbortSignal.timeout(PROPAGATION_TIMEOUT_MS);
   const accepts = ({ spec }: Sandbox) =>
     spec.podTemplate.metadata?.annotations?.[RESTORED_SNAPSHOT_ANNOTATION] === snapshot;
-  const { outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, { accepts, signal });
+  const { outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, { accepts, signal }).catch((error) => {
+    if (isApiError(error, 'NotFound')) throw hasGone(key);
+    throw error;
+  });
   if (outcome === 'accepted') return;
+  if (outcome === 'deleted') throw hasGone(key);
   throw new ProblemError({
     code: 'wake_failed',
     detail: `The controller of the claim did not take the snapshot over within ${PROPAGATION_TIMEOUT_MS / 1000} s; nothing was started.`,
