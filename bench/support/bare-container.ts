@@ -1,5 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -59,14 +60,21 @@ export function removeBareNetwork({ namespace, link }: Pick<BareContainer, 'name
   if (existsSync(`/run/netns/${namespace}`)) execFileSync('ip', ['netns', 'delete', namespace]);
 }
 
-/** Starts `runsc restore`. */
-export function startBareRestore(
+/** Starts `runsc restore`; resolves when that ends. Rejects with what it said where it fails. */
+export async function bareRestore(
   runsc: BareRunsc,
   { id, bundle, filestore }: BareContainer,
   image: string,
-): ChildProcess {
+): Promise<void> {
   const restore = ['restore', '--detach', '--background', `--bundle=${bundle}`, `--image-path=${image}`, id];
-  return spawn(runsc.path, [...flagsOf(runsc, filestore), ...restore], { stdio: 'ignore', cwd: '/', detached: true });
+  const outputPath = join(bundle, 'output');
+  const output = openSync(outputPath, 'w');
+  const flags = [...flagsOf(runsc, filestore), ...restore];
+  const child = spawn(runsc.path, flags, { stdio: ['ignore', 'ignore', output], cwd: '/', detached: true });
+  closeSync(output);
+  const [exitCode, signal] = await once(child, 'exit');
+  if (exitCode === 0) return;
+  throw new Error(`runsc restore ended with ${exitCode ?? signal}: ${readFileSync(outputPath, 'utf8').slice(-2000)}`);
 }
 
 /** Removes a container that was restored. */

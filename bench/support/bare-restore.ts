@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { unmountBelow } from '../../src/engine/runtime/mounts.ts';
 import {
   type BareContainer,
+  bareRestore,
   deleteBareContainer,
   dialUntil,
   makeBareNetwork,
   removeBareNetwork,
-  startBareRestore,
   writeBareBundle,
 } from './bare-container.ts';
 
@@ -57,16 +57,19 @@ export function prepareBareRestore(options: BareRestoreOptions): BareRestore {
       const container = { ...place, id: `bench${String(round++).padStart(8, '0')}` };
       makeBareNetwork(container);
       const startedAt = performance.now();
-      const exited = once(startBareRestore(runsc, container, image), 'exit');
+      const restored = bareRestore(runsc, container, image);
       const host = container.address;
-      const arrivedAt = await dialUntil({ host, port, giveUpMs: 30_000, pauseMs: 1 }, async (socket) => {
+      const answers = dialUntil({ host, port, giveUpMs: 30_000, pauseMs: 1 }, async (socket) => {
         socket.on('connect', () => socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`));
         await once(socket, 'data');
         return performance.now();
       });
-      await exited;
-      deleteBareContainer(runsc, container);
-      return arrivedAt - startedAt;
+      try {
+        const [arrivedAt] = await Promise.all([answers, restored]);
+        return arrivedAt - startedAt;
+      } finally {
+        deleteBareContainer(runsc, container);
+      }
     },
     close: () => {
       removeBareNetwork(place);

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { unmountBelow } from '../../src/engine/runtime/mounts.ts';
 import {
   type BareContainer,
+  bareRestore,
   deleteBareContainer,
   dialUntil,
   makeBareNetwork,
   removeBareNetwork,
-  startBareRestore,
   writeBareBundle,
 } from './bare-container.ts';
 
@@ -55,12 +55,11 @@ export function prepareBareRestores(options: BareRestoresOptions): BareRestores 
   cpSync(options.snapshotDirectory, image, { recursive: true });
   for (const container of containers) writeBareBundle(options.bundleConfigPath, container);
   const restore = async (container: BareContainer) => {
-    const exited = once(startBareRestore(runsc, container, image), 'exit');
-    await dialUntil({ host: container.address, port, giveUpMs: 60_000, pauseMs: 2 }, async (socket) => {
+    const answers = dialUntil({ host: container.address, port, giveUpMs: 60_000, pauseMs: 2 }, async (socket) => {
       await once(socket, 'connect');
       return true;
     });
-    await exited;
+    await Promise.all([bareRestore(runsc, container, image), answers]);
   };
 
   return {

@@ -39,13 +39,15 @@ export function driftTable(old: Figures, now: Figures): string {
   return [head, ...rows, ...notes, ''].join('\n');
 }
 
-/** Every number in the figures by its path; what describes the run is left out. */
+/** Every number in the figures by its path; what describes the run, and lists, which have no path that tells anything, are left out. */
 function numbersIn(figures: Figures, path = ''): [string, number][] {
   return Object.entries(figures).flatMap(([key, value]): [string, number][] => {
     if (path === '' && (key === 'machine' || key === 'versions' || key === 'rounds' || key.startsWith('wanted')))
       return [];
     const name = path === '' ? key : `${path} / ${key}`;
     if (typeof value === 'number') return [[name, value]];
-    return typeof value === 'object' && value !== null ? numbersIn(value as Figures, name) : [];
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? numbersIn(value as Figures, name)
+      : [];
   });
 }

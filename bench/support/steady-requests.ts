@@ -7,6 +7,8 @@ export interface SteadyRequests {
   headers: Record<string, string>;
   perSecond: number;
   durationMs: number;
+  /** Of that, what does not count: whoever rested meanwhile finds its caches cold. */
+  settleMs: number;
 }
 
 /** What a small answer of the bench's sandbox ends with. */
@@ -22,17 +24,18 @@ const LOOK_MS = 0.02;
  * timers are too coarse for microseconds.
  */
 export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
-  const { port, path, headers, perSecond, durationMs } = load;
+  const { port, path, headers, perSecond, durationMs, settleMs } = load;
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const bytes = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: bench\r\n${fields.join('')}\r\n`);
   const total = Math.floor((perSecond * durationMs) / 1000);
-  const samples: number[] = new Array(total).fill(0);
+  const samples: number[] = [];
   const idle: Waiting[] = [];
   const all: Socket[] = [];
   const shared = Buffer.allocUnsafeSlow(65_536);
   const ready = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
   let startMs = 0;
+  let countFromMs = 0;
   let sent = 0;
   let answered = 0;
 
@@ -52,7 +55,8 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
             if (idle.length === CONNECTIONS) ready.resolve();
             return true;
           }
-          samples[answered++] = nowMs - waiting.dueMs;
+          if (waiting.dueMs >= countFromMs) samples.push(nowMs - waiting.dueMs);
+          answered++;
           if (answered === total) ended.resolve();
           idle.push(waiting);
           sendDue(nowMs);
@@ -81,6 +85,7 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
     for (let index = 0; index < CONNECTIONS; index++) open();
     await ready.promise;
     startMs = performance.now();
+    countFromMs = startMs + settleMs;
     const tick = (): void => {
       const lookMs = performance.now() + LOOK_MS;
       let nowMs: number;
