@@ -8,7 +8,7 @@ import { sample } from './support/sample.ts';
 import { smallUpstream } from './support/small-upstream.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 import { steadyRequests } from './support/steady-requests.ts';
-import { startWorld } from './support/world.ts';
+import { type Contender, startWorld } from './support/world.ts';
 
 export const description = 'latency that the router adds at half of what it can do';
 
@@ -48,14 +48,9 @@ export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string,
     const first = [world.upstream, router.process, ...peers.map((peer) => peer.process)].map(({ pid }) => pid);
     const alone = first.every(beforeOthers);
     setLoadPriority(alone);
-    const ways: Way[] = [
-      { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} },
-      ...[router, ...peers].map(({ name, url, headers }) => {
-        const { port, pathname } = new URL(url);
-        return { name, port: Number(port), path: `${pathname.replace(/\/$/, '')}/`, headers };
-      }),
-    ];
-    const evenly = await capacityOf(ways[1] as Way, inBatches);
+    const direct = { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} };
+    const ways = [direct, ...[router, ...peers].map(wayThrough)];
+    const evenly = await capacityOf(wayThrough(router), inBatches);
     console.log(`Small GETs at even distances, on connections that have had an answer; time counts from when each was due. Proxies on core 0; load and sandbox on core 1.
 ${alone ? 'Proxies and sandbox go before all else that runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let proxies and sandbox go first.'}
 The router answers ${evenly} such requests/s when more are due, and ${Math.round(inBatches)}/s to ${generator}, whose ${full.connections} connections make batches of them: loads of half of each.
@@ -68,6 +63,11 @@ Added is the difference of percentiles to no proxy in the same round; medians of
   } finally {
     await world.close();
   }
+}
+
+function wayThrough({ name, url, headers }: Contender): Way {
+  const { port, pathname } = new URL(url);
+  return { name, port: Number(port), path: `${pathname.replace(/\/$/, '')}/`, headers };
 }
 
 /** The load keeps its core busy: the sandbox that shares it must not wait for it, nor the load for its own helping threads. */

@@ -2,8 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findRunsc } from '../src/engine/runtime/index.ts';
-import { projectRoot } from '../test/support/checkout.ts';
+import { runscOf } from '../test/support/runsc.ts';
 import type { BenchOptions } from './run.ts';
 import { type BareRestore, prepareBareRestore } from './support/bare-restore.ts';
 import { untilQuiet } from './support/quiet.ts';
@@ -61,12 +60,7 @@ export async function run({ rounds = 20, only }: BenchOptions): Promise<Record<s
     // The one without containers that wait, where it is there: its bundles are those of containers that run.
     const last = engines.at(-1);
     if (last === undefined) throw new Error('nothing is to be measured');
-    const { path: runscPath, version } = await findRunsc({
-      binariesDirectory: last.binariesDirectory,
-      moduleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
-      environment: process.env,
-      progress: (_title, task) => task(),
-    });
+    const { path: runscPath, version } = await runscOf(last.binariesDirectory);
     const contestants: Contestant[] = [];
     for (const { name: size, sandbox } of sizes) {
       for (const [way, engine] of byWay) {

@@ -35,7 +35,6 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
   const ready = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
   let startMs = 0;
-  let countFromMs = 0;
   let sent = 0;
   let answered = 0;
 
@@ -55,7 +54,7 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
             if (idle.length === CONNECTIONS) ready.resolve();
             return true;
           }
-          if (waiting.dueMs >= countFromMs) samples.push(nowMs - waiting.dueMs);
+          if (waiting.dueMs - startMs >= settleMs) samples.push(nowMs - waiting.dueMs);
           answered++;
           if (answered === total) ended.resolve();
           idle.push(waiting);
@@ -85,7 +84,6 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
     for (let index = 0; index < CONNECTIONS; index++) open();
     await ready.promise;
     startMs = performance.now();
-    countFromMs = startMs + settleMs;
     const tick = (): void => {
       const lookMs = performance.now() + LOOK_MS;
       let nowMs: number;

@@ -1,7 +1,6 @@
 import { cpSync, globSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findRunsc } from '../../src/engine/runtime/index.ts';
 import {
   createHttpResourceClient,
   type HttpResourceClient,
@@ -11,6 +10,7 @@ import {
   type SandboxWarmPool,
 } from '../../src/kubernetes/index.ts';
 import { projectRoot } from '../../test/support/checkout.ts';
+import { runscOf } from '../../test/support/runsc.ts';
 import { until } from '../../test/support/until.ts';
 import { startUp } from '../../test/support/up.ts';
 import { type BareRestores, prepareBareRestores } from './bare-restores.ts';
@@ -51,7 +51,7 @@ export async function measureFill(members: number, rounds: number): Promise<Fill
     if (config === undefined) throw new Error(`There is no bundle below ${engine}.`);
     cpSync(config, join(directory, 'config.json'));
     bare = prepareBareRestores({
-      runscPath: await runscPath(join(up.stateDirectory, 'bin')),
+      runscPath: (await runscOf(join(up.stateDirectory, 'bin'))).path,
       platform: /runtime +gVisor \(runsc \S+, (\S+)\)/.exec(up.output())?.[1] ?? 'systrap',
       directory: join(directory, 'bare'),
       bundleConfigPath: join(directory, 'config.json'),
@@ -128,16 +128,6 @@ async function scale(client: HttpResourceClient, replicas: number): Promise<numb
     FILL_MS,
   );
   return performance.now() - startedAt;
-}
-
-async function runscPath(binariesDirectory: string): Promise<string> {
-  const found = await findRunsc({
-    binariesDirectory,
-    moduleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
-    environment: process.env,
-    progress: (_title, task) => task(),
-  });
-  return found.path;
 }
 
 function rounded(value: number): number {

@@ -3,8 +3,8 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { findRunsc } from '../../src/engine/runtime/index.ts';
 import { projectRoot } from '../support/checkout.ts';
+import { runscOf } from '../support/runsc.ts';
 import { type RunningUp, startUp } from '../support/up.ts';
 
 describe('runsc that fails to restore where nothing is wrong with the snapshot', { timeout: 300_000 }, () => {
@@ -14,12 +14,7 @@ describe('runsc that fails to restore where nothing is wrong with the snapshot',
   let up: RunningUp;
 
   before(async () => {
-    const { path } = await findRunsc({
-      binariesDirectory: join(stateDirectory, 'bin'),
-      moduleDirectory: join(projectRoot, 'deploy/toolchain/gvisor'),
-      environment: process.env,
-      progress: (_title, task) => task(),
-    });
+    const { path } = await runscOf(join(stateDirectory, 'bin'));
     const wrapper = join(directory, 'runsc');
     writeFileSync(
       wrapper,
@@ -45,19 +40,19 @@ exec '${path}' "$@"
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const pause = () =>
-    up.kubectl('patch', 'sandbox', 'counter', '--type=merge', '-p', '{"spec":{"operatingMode":"Suspended"}}');
+  const pause = async () => {
+    await up.kubectl('patch', 'sandbox', 'counter', '--type=merge', '-p', '{"spec":{"operatingMode":"Suspended"}}');
+    await up.kubectl('wait', '--for=condition=Suspended', 'sandbox/counter', '--timeout=60s');
+  };
   const count = async () => {
     const response = await up.request('/counter/');
     assert.equal(response.status, 200, await response.clone().text());
     return ((await response.json()) as { n: number }).n;
   };
-  const paused = () => up.kubectl('wait', '--for=condition=Suspended', 'sandbox/counter', '--timeout=60s');
 
   it('is asked once more: the request is answered, from memory', async () => {
     const n = await count();
     await pause();
-    await paused();
     writeFileSync(fails(1), '');
     assert.equal(await count(), n + 1);
     assert.equal(existsSync(fails(1)), false);
@@ -66,7 +61,6 @@ exec '${path}' "$@"
 
   it('and no oftener: then the request is told', async () => {
     await pause();
-    await paused();
     for (const times of [1, 2]) writeFileSync(fails(times), '');
     const response = await up.request('/counter/');
     assert.equal(response.status, 503);

@@ -161,6 +161,7 @@ export async function createVethNetwork(options: VethNetworkOptions): Promise<Sa
       const address = dotted(choose(id, reserved === undefined ? preferredAddress : dotted(reserved)));
       const inside = prepared.get(id);
       prepared.delete(id);
+      closed.delete(id);
       const attachment = { namespacePath: pathOf(id), address, wasReserved: reserved !== undefined };
       if (inside === undefined) {
         const script = await making(id, address, opening(id, address));

@@ -123,11 +123,11 @@ async function nameSnapshot(
     }
     const patch = { metadata: { uid: owner.uid }, spec: { additionalPodMetadata: { annotations } } };
     await client.patch(SANDBOX_CLAIMS, { namespace: key.namespace, name: owner.name }, patch, { type: 'merge' });
+    await untilNamed(client, key, snapshot, sandbox);
   } catch (error) {
     if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) throw hasGone(key);
     throw refusalOf(error, 'choose a snapshot');
   }
-  await untilNamed(client, key, snapshot);
 }
 
 function hasGone(key: { namespace: string; name: string }): ProblemError {
@@ -138,14 +138,12 @@ async function untilNamed(
   client: ResourceClient,
   key: { namespace: string; name: string },
   snapshot: string,
+  known: Sandbox,
 ): Promise<void> {
   const signal = AbortSignal.timeout(PROPAGATION_TIMEOUT_MS);
   const accepts = ({ spec }: Sandbox) =>
     spec.podTemplate.metadata?.annotations?.[RESTORED_SNAPSHOT_ANNOTATION] === snapshot;
-  const { outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, { accepts, signal }).catch((error) => {
-    if (isApiError(error, 'NotFound')) throw hasGone(key);
-    throw error;
-  });
+  const { outcome } = await objectWhen<Sandbox>(client, SANDBOXES, key, { accepts, signal, known });
   if (outcome === 'accepted') return;
   if (outcome === 'deleted') throw hasGone(key);
   throw new ProblemError({

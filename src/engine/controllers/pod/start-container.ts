@@ -91,7 +91,7 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
     else record.image = image.pulled;
     const preferred =
       (snapshot === undefined ? undefined : snapshots.recordOf(snapshot)?.address) || record.address || undefined;
-    const attachment = await network.attach(record.containerId, preferred, snapshot, snapshot !== undefined);
+    let attachment = await network.attach(record.containerId, preferred, snapshot, snapshot !== undefined);
     record.address = attachment.address;
     records.write(record);
     const { containerId: id } = record;
@@ -134,7 +134,6 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
         const { members: taken } = snapshots.recordOf(snapshot) ?? {};
         const others = await members.specsOf(pod, local, taken);
         if ('waiting' in others) return await waitFor(local, others.waiting);
-        let { wasReserved } = attachment;
         try {
           await restore(spec, record.uid, snapshot, others.specs);
         } catch (error) {
@@ -144,14 +143,14 @@ export function createContainerStart(options: ContainerStartOptions): ContainerS
             `restoring pod ${pod.metadata.namespace}/${pod.metadata.name}, which is tried once more`,
             error,
           );
-          wasReserved = false;
-          spec.network = await network.attach(record.containerId, record.address);
+          attachment = await network.attach(record.containerId, record.address, snapshot);
+          spec.network = attachment;
           await restore(spec, record.uid, snapshot, others.specs);
         }
         if (taken !== undefined) record.isRestored = true;
         members.restored(pod, local, taken);
         local.restoredFrom = snapshot;
-        local.resumed = wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
+        local.resumed = attachment.wasReserved && snapshot === pod.metadata.annotations?.[RESTORE_ANNOTATION];
         const name = snapshots.recordOf(snapshot)?.podSnapshot?.name;
         if (name !== undefined)
           local.restored = { status: 'True', reason: 'Restored', message: `Restored from PodSnapshot ${name}` };
