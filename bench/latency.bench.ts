@@ -1,13 +1,11 @@
-import { readdirSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import type { BenchOptions } from './run.ts';
 import { generator } from './support/load.ts';
 import { startPeers } from './support/peers.ts';
 import { beforeOthers } from './support/processes.ts';
 import { sample } from './support/sample.ts';
-import { smallUpstream } from './support/small-upstream.ts';
 import { machine, median, percentile } from './support/statistics.ts';
-import { steadyRequests } from './support/steady-requests.ts';
+import { type SteadyLoad, startSteadyLoad } from './support/steady-load.ts';
 import { type Contender, startWorld } from './support/world.ts';
 
 export const description = 'latency that the router adds at half of what it can do';
@@ -38,27 +36,27 @@ interface Rounds {
 
 /** Finds out what the router can do, then sends half of that to it, to the sandbox itself and through haproxy, in turn. */
 export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string, unknown>> {
-  const world = await startWorld({ upstream: smallUpstream });
+  let load!: SteadyLoad;
+  const world = await startWorld({ upstream: async (port) => (load = await startSteadyLoad(port)) });
   try {
     const router = await world.startRouter();
     const peers = await startPeers(world, ['haproxy']);
     const full = { path: '/', connections: 50, seconds: 2 };
     await sample(router, { ...full, seconds: WARM_UP_SECONDS });
     const { requestsPerSecond: inBatches } = await sample(router, full);
-    const first = [world.upstream, router.process, ...peers.map((peer) => peer.process)].map(({ pid }) => pid);
-    const alone = first.every(beforeOthers);
-    setLoadPriority(alone);
+    const alone = [router.process, ...peers.map((peer) => peer.process)].every(({ pid }) => beforeOthers(pid));
+    if (alone) setPriority(load.pid, -20);
     const direct = { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} };
     const ways = [direct, ...[router, ...peers].map(wayThrough)];
-    const evenly = await capacityOf(wayThrough(router), inBatches);
-    console.log(`Small GETs at even distances, on connections that have had an answer; time counts from when each was due. Proxies on core 0; load and sandbox on core 1.
-${alone ? 'Proxies and sandbox go before all else that runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let proxies and sandbox go first.'}
+    const evenly = await capacityOf(load, wayThrough(router), inBatches);
+    console.log(`Small GETs at even distances, on connections that have had an answer; time counts from when each was due. Proxies on core 0; load and sandbox, one thread that never rests, on core 1.
+${alone ? 'Proxies go before all else that runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let proxies go first.'}
 The router answers ${evenly} such requests/s when more are due, and ${Math.round(inBatches)}/s to ${generator}, whose ${full.connections} connections make batches of them: loads of half of each.
 Added is the difference of percentiles to no proxy in the same round; medians of ${rounds} rounds in turn, ${RUN_MS / 1000} s each, of which the first ${SETTLE_MS / 1000} s does not count.
 `);
-    const half = await measure(ways, Math.round(evenly / 2), rounds);
+    const half = await measure(load, ways, Math.round(evenly / 2), rounds);
     console.log(`wanted of the router: at most ${WANTED.p50Ms} and ${WANTED.p99Ms} ms added\n`);
-    const ofBatches = await measure(ways, Math.round(inBatches / 2), rounds);
+    const ofBatches = await measure(load, ways, Math.round(inBatches / 2), rounds);
     return { ...half.ways.router, wanted: WANTED, ...half, ofBatches, alone, rounds, machine: machine() };
   } finally {
     await world.close();
@@ -70,17 +68,11 @@ function wayThrough({ name, url, headers }: Contender): Way {
   return { name, port: Number(port), path: `${pathname.replace(/\/$/, '')}/`, headers };
 }
 
-/** The load keeps its core busy: the sandbox that shares it must not wait for it, nor the load for its own helping threads. */
-function setLoadPriority(alone: boolean): void {
-  for (const thread of readdirSync('/proc/self/task'))
-    setPriority(Number(thread), alone && Number(thread) === process.pid ? -20 : 10);
-}
-
 /** Requests that a way answers in a second where more of them are due. */
-async function capacityOf(way: Way, perSecond: number): Promise<number> {
+async function capacityOf(load: SteadyLoad, way: Way, perSecond: number): Promise<number> {
   const runs: number[] = [];
   for (let run = 0; run < CAPACITY_RUNS; run++) {
-    const samples = await steadyRequests({ ...way, perSecond, durationMs: RUN_MS, settleMs: SETTLE_MS });
+    const samples = await load.send({ ...way, perSecond, durationMs: RUN_MS, settleMs: SETTLE_MS });
     // The last is answered so long after it was due.
     const elapsedMs = RUN_MS + (samples.at(-1) as number);
     runs.push((perSecond * RUN_MS) / elapsedMs);
@@ -89,11 +81,11 @@ async function capacityOf(way: Way, perSecond: number): Promise<number> {
 }
 
 /** Prints the table of one load. */
-async function measure(ways: readonly Way[], perSecond: number, rounds: number) {
+async function measure(load: SteadyLoad, ways: readonly Way[], perSecond: number, rounds: number) {
   const byWay = new Map<string, Rounds>(ways.map(({ name }) => [name, { p50Ms: [], p99Ms: [] }]));
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++)
     for (const { name, ...way } of ways) {
-      const samples = await steadyRequests({ ...way, perSecond, durationMs: RUN_MS, settleMs: SETTLE_MS });
+      const samples = await load.send({ ...way, perSecond, durationMs: RUN_MS, settleMs: SETTLE_MS });
       if (round < 0) continue;
       byWay.get(name)?.p50Ms.push(percentile(samples, 0.5));
       byWay.get(name)?.p99Ms.push(percentile(samples, 0.99));

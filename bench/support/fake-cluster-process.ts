@@ -20,12 +20,16 @@ const TICK_MS = 2;
 let perTick = 0;
 let sent = 0;
 let next = 0;
+let owed = 0;
+let lastMs = 0;
+let timer: NodeJS.Timeout | undefined;
 process.on('message', ({ eventsPerSecond }: { eventsPerSecond: number }) => {
   perTick = (eventsPerSecond * TICK_MS) / 1000;
+  if (timer !== undefined) return;
+  lastMs = performance.now();
+  timer = setInterval(sendOwed, TICK_MS);
 });
-let owed = 0;
-let lastMs = performance.now();
-setInterval(() => {
+function sendOwed(): void {
   const nowMs = performance.now();
   owed = Math.min(owed + (perTick * (nowMs - lastMs)) / TICK_MS, perTick * 4);
   lastMs = nowMs;
@@ -34,7 +38,7 @@ setInterval(() => {
     next = next + 1 >= Number(count) ? 100 : next + 1;
     cluster.touchPod(Math.max(100, next));
   }
-}, TICK_MS);
+}
 setInterval(() => {
   process.send?.({ sent });
 }, 1000);

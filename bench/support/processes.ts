@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { cpus } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -28,6 +28,13 @@ export function familyOf(pid: number): number[] {
 /** Binds a process with all its threads to one core, where there is one to choose. */
 export function onCore(core: number, pid: number): void {
   if (cpus().length > core) execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)]);
+}
+
+/** Binds all threads of a process but its main one to a core. */
+export function helpersOnCore(core: number, pid: number): void {
+  if (cpus().length <= core) return;
+  for (const thread of readdirSync(`/proc/${pid}/task`).filter((each) => Number(each) !== pid))
+    execFileSync('taskset', ['--cpu-list', '--pid', String(core), thread]);
 }
 
 /** Lets the main thread of a process run as soon as it can, whatever else the machine has to do. False where that may not be: it takes `chrt` and root. */

@@ -2,10 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isInstalled } from './load.ts';
-import type { UpstreamStart } from './world.ts';
 
 /** A sandbox that has nothing but a small answer, and takes as little of the core that it shares with the load as there is: nginx where it is installed. */
-export const smallUpstream: UpstreamStart = (port, directory) => {
+export function smallUpstream(port: number, directory: string): [command: string, ...commandLine: string[]] {
   if (!isInstalled('nginx'))
     return [process.execPath, join(dirname(fileURLToPath(import.meta.url)), 'upstream.ts'), String(port), '0.0.0.0'];
   const path = join(directory, 'small-upstream.conf');
@@ -29,4 +28,4 @@ http {
 `,
   );
   return ['nginx', '-c', path];
-};
+}

@@ -1,7 +1,7 @@
 import { cpus, release, totalmem } from 'node:os';
 
 /** Value below which the given share of the samples lies (nearest rank). `share` is 0 to 1. */
-export function percentile(samples: readonly number[], share: number): number {
+export function percentile(samples: readonly number[] | Float64Array, share: number): number {
   const sorted = samples.toSorted((left, right) => left - right);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }

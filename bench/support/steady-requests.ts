@@ -20,15 +20,16 @@ const LOOK_MS = 0.02;
 
 /**
  * Sends requests when they are due, evenly spread, however long others take. Resolves with milliseconds from when
- * each was due until its answer was there. Each connection has had one answer before: what a connection costs is not asked here. Keeps its core busy, as
+ * each that counts was due until its answer was there, in the order of the answers. Each connection has had one answer before: what a connection costs is not asked here. Keeps its core busy, as
  * timers are too coarse for microseconds.
  */
-export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
+export async function steadyRequests(load: SteadyRequests): Promise<Float64Array> {
   const { port, path, headers, perSecond, durationMs, settleMs } = load;
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const bytes = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: bench\r\n${fields.join('')}\r\n`);
   const total = Math.floor((perSecond * durationMs) / 1000);
-  const samples: number[] = [];
+  const samples = new Float64Array(total);
+  let counted = 0;
   const idle: Waiting[] = [];
   const all: Socket[] = [];
   const shared = Buffer.allocUnsafeSlow(65_536);
@@ -54,7 +55,7 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
             if (idle.length === CONNECTIONS) ready.resolve();
             return true;
           }
-          if (waiting.dueMs - startMs >= settleMs) samples.push(nowMs - waiting.dueMs);
+          if (waiting.dueMs - startMs >= settleMs) samples[counted++] = nowMs - waiting.dueMs;
           answered++;
           if (answered === total) ended.resolve();
           idle.push(waiting);
@@ -95,7 +96,7 @@ export async function steadyRequests(load: SteadyRequests): Promise<number[]> {
     };
     tick();
     await ended.promise;
-    return samples;
+    return samples.slice(0, counted);
   } finally {
     for (const socket of all) socket.destroy();
   }

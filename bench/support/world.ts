@@ -55,8 +55,8 @@ export interface RouterStart {
 
 const support = dirname(fileURLToPath(import.meta.url));
 
-/** How the sandbox's part is started, on a port of every address of this machine. */
-export type UpstreamStart = (port: number, directory: string) => [command: string, ...commandLine: string[]];
+/** Starts the sandbox's part on a port of every address of this machine. */
+export type UpstreamStart = (port: number) => Promise<Measured>;
 
 /** Starts an upstream and a fake cluster of so many sandboxes, and moves this process to core 1. `upstream` is the script of another one than usual, or how it is started. */
 export async function startWorld({
@@ -70,11 +70,7 @@ export async function startWorld({
   const started: { stop(): Promise<unknown> }[] = [];
   onCore(1, process.pid);
   const upstreamPort = await freePort();
-  const [command, ...commandLine] =
-    typeof start === 'string'
-      ? [process.execPath, join(support, start), String(upstreamPort), '0.0.0.0']
-      : start(upstreamPort, directory);
-  const upstream = await startMeasured(command, commandLine, upstreamPort);
+  const upstream = await (typeof start === 'string' ? startScript(start, upstreamPort) : start(upstreamPort));
   onCore(1, upstream.pid);
   started.push(upstream);
   // In a process of its own, as the load of this one must not hold it up.
@@ -115,4 +111,8 @@ export async function startWorld({
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+function startScript(name: string, port: number): Promise<Measured> {
+  return startMeasured(process.execPath, [join(support, name), String(port), '0.0.0.0'], port);
 }

@@ -1,0 +1,22 @@
+import { createServer } from 'node:net';
+import { type SteadyRequests, steadyRequests } from './steady-requests.ts';
+
+/** `steady-load-process.ts <port>`: a sandbox with a small answer, which also sends what it is told to over IPC and answers with its delays. */
+const ANSWER = Buffer.from(
+  'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\nhello',
+);
+/** What heads of requests without a body end with. */
+const END = '\n'.charCodeAt(0);
+
+const server = createServer({ noDelay: true }, (socket) => {
+  socket.on('error', () => socket.destroy());
+  socket.on('data', (bytes) => (bytes.at(-1) === END ? socket.write(ANSWER) : undefined));
+});
+server.listen(Number(process.argv[2]), () => process.send?.('listening'));
+process.on('message', (requests: SteadyRequests) => {
+  steadyRequests(requests).then(
+    (delaysMs) => process.send?.({ delaysMs }),
+    (error: Error) => process.send?.({ error: error.message }),
+  );
+});
+process.on('disconnect', () => process.exit());
