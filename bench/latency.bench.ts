@@ -1,8 +1,7 @@
-import { setPriority } from 'node:os';
 import type { BenchOptions } from './run.ts';
 import { generator } from './support/load.ts';
 import { startPeers } from './support/peers.ts';
-import { beforeOthers } from './support/processes.ts';
+import { beforeOthers, liftRealTimeLimit, onCore } from './support/processes.ts';
 import { sample } from './support/sample.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 import { type SteadyLoad, startSteadyLoad } from './support/steady-load.ts';
@@ -37,6 +36,7 @@ interface Rounds {
 /** Finds out what the router can do, then sends half of that to it, to the sandbox itself and through haproxy, in turn. */
 export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string, unknown>> {
   let load!: SteadyLoad;
+  let restoreLimit: (() => void) | undefined;
   const world = await startWorld({ upstream: async (port) => (load = await startSteadyLoad(port)) });
   try {
     const router = await world.startRouter();
@@ -44,13 +44,18 @@ export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string,
     const full = { path: '/', connections: 50, seconds: 2 };
     await sample(router, { ...full, seconds: WARM_UP_SECONDS });
     const { requestsPerSecond: inBatches } = await sample(router, full);
-    const alone = [router.process, ...peers.map((peer) => peer.process)].every(({ pid }) => beforeOthers(pid));
-    if (alone) setPriority(load.pid, -20);
+    const measured = [load, router.process, ...peers.map((peer) => peer.process)];
+    const alone = measured.every(({ pid }) => beforeOthers(pid));
+    if (alone) {
+      restoreLimit = liftRealTimeLimit();
+      // Beside the proxies, which go before them.
+      for (const pid of [process.pid, world.clusterPid]) onCore(0, pid);
+    }
     const direct = { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} };
     const ways = [direct, ...[router, ...peers].map(wayThrough)];
     const evenly = await capacityOf(load, wayThrough(router), inBatches);
     console.log(`Small GETs at even distances, on connections that have had an answer; time counts from when each was due. Proxies on core 0; load and sandbox, one thread that never rests, on core 1.
-${alone ? 'Proxies go before all else that runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let proxies go first.'}
+${alone ? 'All of these go before whatever else runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let these go first.'}
 The router answers ${evenly} such requests/s when more are due, and ${Math.round(inBatches)}/s to ${generator}, whose ${full.connections} connections make batches of them: loads of half of each.
 Added is the difference of percentiles to no proxy in the same round; medians of ${rounds} rounds in turn, ${RUN_MS / 1000} s each, of which the first ${SETTLE_MS / 1000} s does not count.
 `);
@@ -59,6 +64,7 @@ Added is the difference of percentiles to no proxy in the same round; medians of
     const ofBatches = await measure(load, ways, Math.round(inBatches / 2), rounds);
     return { ...half.ways.router, wanted: WANTED, ...half, ofBatches, alone, rounds, machine: machine() };
   } finally {
+    restoreLimit?.();
     await world.close();
   }
 }

@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { type SteadyRequests, steadyRequests } from './steady-requests.ts';
+import { openSteadyClient, type SteadyClient, type SteadyRequests, type SteadyWay } from './steady-requests.ts';
 
 /** `steady-load-process.ts <port>`: a sandbox with a small answer, which also sends what it is told to over IPC and answers with its delays. */
 const ANSWER = Buffer.from(
@@ -13,10 +13,16 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on('data', (bytes) => (bytes.at(-1) === END ? socket.write(ANSWER) : undefined));
 });
 server.listen(Number(process.argv[2]), () => process.send?.('listening'));
-process.on('message', (requests: SteadyRequests) => {
-  steadyRequests(requests).then(
-    (delaysMs) => process.send?.({ delaysMs }),
-    (error: Error) => process.send?.({ error: error.message }),
-  );
+
+const clients = new Map<number, Promise<SteadyClient>>();
+process.on('message', ({ port, path, headers, ...requests }: SteadyWay & SteadyRequests) => {
+  const client = clients.get(port) ?? openSteadyClient({ port, path, headers });
+  clients.set(port, client);
+  client
+    .then(({ send }) => send(requests))
+    .then(
+      (delaysMs) => process.send?.({ delaysMs }),
+      (error: Error) => process.send?.({ error: error.message }),
+    );
 });
 process.on('disconnect', () => process.exit());

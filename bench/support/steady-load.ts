@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { helpersOnCore, type Measured, onCore } from './processes.ts';
-import type { SteadyRequests } from './steady-requests.ts';
+import type { SteadyRequests, SteadyWay } from './steady-requests.ts';
 
 /** A sandbox, and whoever sends requests to it or to its proxies, in one thread. */
 export interface SteadyLoad extends Measured {
-  /** Milliseconds from when each request was due until its answer was there, in the order of the answers. */
-  send(requests: SteadyRequests): Promise<Float64Array>;
+  /** See `SteadyClient`; the connections of a way stay open until the end. */
+  send(requests: SteadyWay & SteadyRequests): Promise<Float64Array>;
 }
 
 /** Where helping threads of the load go: beside the proxies, which go before them. */
 const HELPERS_CORE = 0;
-/** The load has hardly anything to collect, and should do so seldom and by itself. */
-const NODE_OPTIONS = ['--single-threaded-gc', '--max-semi-space-size=64', '--min-semi-space-size=64'];
+/** What survives of its garbage is little, and no other thread may be waited for; what it has read is freed by one. */
+const NODE_OPTIONS = ['--no-parallel-scavenge', '--no-concurrent-marking', '--no-concurrent-sweeping', '--max-semi-space-size=16'];
 
 /**
  * Starts both on core 1. A sandbox of its own process beside a load that never rests must be woken by an interrupt for each request, which is whoever asked that

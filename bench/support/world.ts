@@ -37,6 +37,8 @@ export interface World {
   headers: Record<string, string>;
   upstream: Measured;
   upstreamPort: number;
+  /** What plays the API server. */
+  clusterPid: number;
   /** `serve` in front of the fake cluster on core 0, as one runs it: with a key, and everything on but the access log. */
   startRouter(options?: RouterStart): Promise<BenchRouter>;
   /** Ends with the world. */
@@ -71,11 +73,11 @@ export async function startWorld({
   onCore(1, process.pid);
   const upstreamPort = await freePort();
   const upstream = await (typeof start === 'string' ? startScript(start, upstreamPort) : start(upstreamPort));
-  onCore(1, upstream.pid);
   started.push(upstream);
   // In a process of its own, as the load of this one must not hold it up.
   const cluster = fork(join(support, 'fake-cluster-process.ts'), [String(sandboxes), String(upstreamPort)]);
-  onCore(1, cluster.pid ?? 0);
+  const clusterPid = cluster.pid as number;
+  onCore(1, clusterPid);
   started.push({ stop: async () => cluster.disconnect() });
   const [{ kubeconfig: text }] = (await once(cluster, 'message')) as [{ kubeconfig: string }];
   const kubeconfig = join(directory, 'kubeconfig');
@@ -89,6 +91,7 @@ export async function startWorld({
     headers,
     upstream,
     upstreamPort,
+    clusterPid,
     keep: (kept) => {
       started.push(kept);
       return kept;
@@ -113,6 +116,8 @@ export async function startWorld({
   };
 }
 
-function startScript(name: string, port: number): Promise<Measured> {
-  return startMeasured(process.execPath, [join(support, name), String(port), '0.0.0.0'], port);
+async function startScript(name: string, port: number): Promise<Measured> {
+  const upstream = await startMeasured(process.execPath, [join(support, name), String(port), '0.0.0.0'], port);
+  onCore(1, upstream.pid);
+  return upstream;
 }
