@@ -2,7 +2,7 @@ import type { BenchOptions } from './run.ts';
 import { generator } from './support/load.ts';
 import { startPeers } from './support/peers.ts';
 import { beforeOthers, liftRealTimeLimit, onCore } from './support/processes.ts';
-import { sample } from './support/sample.ts';
+import { middle, type Sample, sample } from './support/sample.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 import { type SteadyLoad, startSteadyLoad } from './support/steady-load.ts';
 import { type Contender, startWorld } from './support/world.ts';
@@ -15,7 +15,7 @@ const SETTLE_MS = 500;
 /** V8 compiles what a request needs again and again for several seconds. */
 const WARM_UP_SECONDS = 12;
 const WARM_UP_ROUNDS = 2;
-const CAPACITY_RUNS = 3;
+const FULL_RUNS = 3;
 const WANTED = { p50Ms: 0.3, p99Ms: 1.5 };
 const DIRECT = 'direct';
 
@@ -34,7 +34,7 @@ interface Rounds {
 }
 
 /** Finds out what the router can do, then sends half of that to it, to the sandbox itself and through haproxy, in turn. */
-export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string, unknown>> {
+export async function run({ rounds = 21 }: BenchOptions): Promise<Record<string, unknown>> {
   let load!: SteadyLoad;
   let restoreLimit: (() => void) | undefined;
   const world = await startWorld({ upstream: async (port) => (load = await startSteadyLoad(port)) });
@@ -43,7 +43,9 @@ export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string,
     const peers = await startPeers(world, ['haproxy']);
     const full = { path: '/', connections: 50, seconds: 2 };
     await sample(router, { ...full, seconds: WARM_UP_SECONDS });
-    const { requestsPerSecond: inBatches } = await sample(router, full);
+    const atFull: Sample[] = [];
+    for (let run = 0; run < FULL_RUNS; run++) atFull.push(await sample(router, full));
+    const { requestsPerSecond, cpuPerRequestUs } = middle(atFull);
     const measured = [load, router.process, ...peers.map((peer) => peer.process)];
     const alone = measured.every(({ pid }) => beforeOthers(pid));
     if (alone) {
@@ -53,16 +55,15 @@ export async function run({ rounds = 11 }: BenchOptions): Promise<Record<string,
     }
     const direct = { name: DIRECT, port: world.upstreamPort, path: '/', headers: {} };
     const ways = [direct, ...[router, ...peers].map(wayThrough)];
-    const evenly = await capacityOf(load, wayThrough(router), inBatches);
+    const perSecond = Math.round(requestsPerSecond / 2);
     console.log(`Small GETs at even distances, on connections that have had an answer; time counts from when each was due. Proxies on core 0; load and sandbox, one thread that never rests, on core 1.
 ${alone ? 'All of these go before whatever else runs on this machine (SCHED_FIFO).' : 'Whatever else runs on this machine takes its share: "chrt" as root would let these go first.'}
-The router answers ${evenly} such requests/s when more are due, and ${Math.round(inBatches)}/s to ${generator}, whose ${full.connections} connections make batches of them: loads of half of each.
+Load: half of the ${Math.round(requestsPerSecond)}/s that the router answers to ${generator} on ${full.connections} connections, at ${cpuPerRequestUs.toFixed(0)} µs of CPU each.
 Added is the difference of percentiles to no proxy in the same round; medians of ${rounds} rounds in turn, ${RUN_MS / 1000} s each, of which the first ${SETTLE_MS / 1000} s does not count.
 `);
-    const half = await measure(load, ways, Math.round(evenly / 2), rounds);
-    console.log(`wanted of the router: at most ${WANTED.p50Ms} and ${WANTED.p99Ms} ms added\n`);
-    const ofBatches = await measure(load, ways, Math.round(inBatches / 2), rounds);
-    return { ...half.ways.router, wanted: WANTED, ...half, ofBatches, alone, rounds, machine: machine() };
+    const figures = await measure(load, ways, perSecond, rounds);
+    console.log(`wanted of the router: at most ${WANTED.p50Ms} and ${WANTED.p99Ms} ms added`);
+    return { ...figures.router, wanted: WANTED, perSecond, ways: figures, alone, rounds, machine: machine() };
   } finally {
     restoreLimit?.();
     await world.close();
@@ -74,19 +75,7 @@ function wayThrough({ name, url, headers }: Contender): Way {
   return { name, port: Number(port), path: `${pathname.replace(/\/$/, '')}/`, headers };
 }
 
-/** Requests that a way answers in a second where more of them are due. */
-async function capacityOf(load: SteadyLoad, way: Way, perSecond: number): Promise<number> {
-  const runs: number[] = [];
-  for (let run = 0; run < CAPACITY_RUNS; run++) {
-    const samples = await load.send({ ...way, perSecond, durationMs: RUN_MS, settleMs: SETTLE_MS });
-    // The last is answered so long after it was due.
-    const elapsedMs = RUN_MS + (samples.at(-1) as number);
-    runs.push((perSecond * RUN_MS) / elapsedMs);
-  }
-  return Math.round(median(runs));
-}
-
-/** Prints the table of one load. */
+/** Sends the load each way, round after round, and prints the table. */
 async function measure(load: SteadyLoad, ways: readonly Way[], perSecond: number, rounds: number) {
   const byWay = new Map<string, Rounds>(ways.map(({ name }) => [name, { p50Ms: [], p99Ms: [] }]));
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++)
@@ -105,7 +94,7 @@ async function measure(load: SteadyLoad, ways: readonly Way[], perSecond: number
     const quarters = addedP99QuartersMs.map((each) => each.toFixed(1)).join(' to ');
     console.log(`${name.padEnd(10)}${[...shown, quarters].map(column).join('')}`);
   }
-  return { perSecond, ways: figures };
+  return figures;
 }
 
 function figuresOf(way: Rounds, direct: Rounds) {
