@@ -14,7 +14,12 @@ export interface SteadyLoad extends Measured {
 /** Where helping threads of the load go: beside the proxies, which go before them. */
 const HELPERS_CORE = 0;
 /** What survives of its garbage is little, and no other thread may be waited for; what it has read is freed by one. */
-const NODE_OPTIONS = ['--no-parallel-scavenge', '--no-concurrent-marking', '--no-concurrent-sweeping', '--max-semi-space-size=16'];
+const NODE_OPTIONS = [
+  '--no-parallel-scavenge',
+  '--no-concurrent-marking',
+  '--no-concurrent-sweeping',
+  '--max-semi-space-size=16',
+];
 
 /**
  * Starts both on core 1. A sandbox of its own process beside a load that never rests must be woken by an interrupt for each request, which is whoever asked that
