@@ -44,11 +44,28 @@ export function beforeOthers(pid: number): boolean {
 
 const REAL_TIME_LIMIT = '/proc/sys/kernel/sched_rt_runtime_us';
 
-/** Lifts the kernel's limit on what {@link beforeOthers} may take of a core: 950 ms of each second, after which it stands still for 50. Returns what sets it back. */
-export function liftRealTimeLimit(): () => void {
-  const before = readFileSync(REAL_TIME_LIMIT, 'utf8');
-  writeFileSync(REAL_TIME_LIMIT, '-1');
-  return () => writeFileSync(REAL_TIME_LIMIT, before);
+/**
+ * Lifts the kernel's limit on what {@link beforeOthers} may take of a core: 950 ms of each second, after which it stands still for 50. Returns what sets it back,
+ * which a signal that ends this process does as well; undefined where that may not be.
+ */
+export function liftRealTimeLimit(): (() => void) | undefined {
+  let before: string;
+  try {
+    before = readFileSync(REAL_TIME_LIMIT, 'utf8');
+    writeFileSync(REAL_TIME_LIMIT, '-1');
+  } catch {
+    return undefined;
+  }
+  const restore = () => {
+    writeFileSync(REAL_TIME_LIMIT, before);
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    restore();
+    process.kill(process.pid, signal);
+  };
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  return restore;
 }
 
 /** A process under measurement. */
