@@ -26,7 +26,6 @@ import {
   startRouterWithWorkers,
 } from '../router/index.ts';
 import { createLineWriter, type LineWriter, startTraces, type Traces } from '../telemetry/index.ts';
-import { letRequestsGoFirst } from './helping-threads.ts';
 import { report } from './report.ts';
 import { configuredIdentity, type UpFiles } from './router-identity.ts';
 import { configuredPolicy } from './router-policy.ts';
@@ -46,7 +45,6 @@ async function serve(source: SettingsSource): Promise<void> {
   const stopAsked = untilSignal();
   if (cluster.isWorker) {
     // It ends when the primary says so: signals of a terminal reach both.
-    letRequestsGoFirst();
     const traces = await configuredTraces(source.settings);
     const options = routerOptions(source, source.settings.kubeconfig, undefined, traces);
     await runWorker(sharedAmong(options, source.settings.workers));
@@ -66,7 +64,6 @@ export async function startConfiguredRouter(
   upFiles: UpFiles | undefined,
 ): Promise<Router> {
   const { workers } = source.settings;
-  letRequestsGoFirst();
   // Requests are the workers' where there are any, and so are their traces.
   const traces = workers === 0 ? await configuredTraces(source.settings) : undefined;
   const options = routerOptions(source, kubeconfig, upFiles, traces);

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { getPriority } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SANDBOXES, type Sandbox } from '../../src/kubernetes/index.ts';
@@ -10,14 +9,6 @@ import { steadyLoad } from '../support/steady-load.ts';
 import { missingTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { type ClusterWorld, clusterWorld, conditionOf, createReady, echoSandbox, pause, routerReady } from './world.ts';
-
-/** By thread of a process: its name, and its priority in nice(2)'s terms. */
-function threadsOf(pid: number): { name: string; nice: number }[] {
-  return readdirSync(`/proc/${pid}/task`).map((thread) => ({
-    name: readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim(),
-    nice: getPriority(Number(thread)),
-  }));
-}
 
 /** Processes whose parent is this one. */
 function childrenOf(pid: number): number[] {
@@ -81,16 +72,6 @@ describe('a router with three workers', {
     assert.equal((await world.client.get<Sandbox>(SANDBOXES, key)).metadata.generation, generation + 1);
     assert.equal(await metric(/^sandbox_router_requests_total\{code="200"\} (\d+)/m), before_ + 300);
     assert.equal(await metric(/^sandbox_router_table_sandboxes (\d+)/m), 1, 'what all know alike is not added up');
-  });
-
-  it('answers requests before it compiles or looks for garbage, where the processor is short', () => {
-    for (const pid of [router.pid, ...childrenOf(router.pid)]) {
-      const threads = threadsOf(pid);
-      const helping = threads.filter(({ name }) => name.startsWith('V8Worker'));
-      const [main] = threads;
-      assert.ok(helping.length > 0 && main !== undefined, JSON.stringify(threads));
-      for (const { nice } of helping) assert.equal(nice, Math.min(19, main.nice + 10));
-    }
   });
 
   it('replaces a worker that dies; the others serve on, and the new one knows everything', async (test) => {
