@@ -5,6 +5,7 @@ import { beforeOthers, liftRealTimeLimit, onCore } from './support/processes.ts'
 import { middle, type Sample, sample } from './support/sample.ts';
 import { machine, median, percentile } from './support/statistics.ts';
 import { type SteadyLoad, startSteadyLoad } from './support/steady-load.ts';
+import type { SteadyWay } from './support/steady-requests.ts';
 import { type Contender, startWorld } from './support/world.ts';
 
 export const description = 'latency that the router adds at half of what it can do';
@@ -20,11 +21,8 @@ const WANTED = { p50Ms: 0.3, p99Ms: 1.5 };
 const DIRECT = 'direct';
 
 /** A way to the sandbox: through a proxy, or without. */
-interface Way {
+interface Way extends SteadyWay {
   name: string;
-  port: number;
-  path: string;
-  headers: Record<string, string>;
 }
 
 /** Percentiles of each way, by round. */
